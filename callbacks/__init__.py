@@ -1,0 +1,1 @@
+"""The search logic: one Lightning callback a file, named for what it does."""

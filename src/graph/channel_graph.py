@@ -1,0 +1,127 @@
+"""The channel graph of a network: its width groups, the layers that read and write them, and what follows them."""
+
+import warnings
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import fx, nn
+
+from src.errors import UserError, did_you_mean
+from src.graph import function_rules, module_rules
+from src.graph.propagation import Layer, Propagation, Slot, propagate
+from src.graph.segments import Segments
+from src.graph.tracing import Trace, trace
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channel dimensions that must have one common width."""
+
+    name: str  # of the first layer that writes it
+    width: int  # today
+    multiple: int  # admissible widths are multiples of this
+    frozen: str | None  # why its width may not change, None if it may
+
+
+@dataclass(frozen=True)
+class ChannelGraph:
+    """What `channel_graph` finds. Segments in `layers` and `slots` are tuples of (index into `groups`, times)."""
+
+    groups: list[Group]
+    layers: list[Layer]
+    slots: list[Slot]
+    unknown: dict[str, str]  # op without a rule -> the first module that it stands in
+    trace: Trace = field(repr=False)
+    input_shape: tuple[int, int, int]
+    parameter_shapes: dict[str, tuple[int, ...]] = field(repr=False)
+
+    @cached_property
+    def free(self) -> list[Group]:
+        """The groups whose width may change, in the order in which the network first writes them."""
+        return [group for group in self.groups if group.frozen is None]
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        return {group.name: position for position, group in enumerate(self.groups)}
+
+    def widths(self) -> dict[str, int]:
+        """Today's width of every group that is free."""
+        return {group.name: group.width for group in self.free}
+
+    def checked(self, widths: dict[str, int]) -> dict[str, int]:
+        """All free widths: those given, today's for the rest. Raises `UserError` for an unknown or inadmissible one."""
+        allowed = {group.name: group for group in self.free}
+        for name, width in widths.items():
+            if name not in allowed:
+                frozen = next((group.frozen for group in self.groups if group.name == name), None)
+                why = f"its width cannot change: {frozen}" if frozen else did_you_mean(name, allowed)
+                raise UserError(f"there is no width group {name!r} to set; {why}")
+            multiple = allowed[name].multiple
+            if not isinstance(width, int) or isinstance(width, bool) or width < 1 or width % multiple:
+                given = width if isinstance(width, (int, float)) else multiple
+                near = max(multiple, round(given / multiple) * multiple)
+                raise UserError(f"width {width!r} of {name!r} must be a positive multiple of {multiple}, {near} say")
+        return {**self.widths(), **widths}
+
+
+def channel_graph(model: nn.Module, input_shape: tuple[int, int, int]) -> ChannelGraph:
+    """Traces `model` for images of `input_shape` = (C, H, W) and finds its channel groups.
+
+    Evaluation mode is traced; training mode too where it reaches layers that evaluation does not (auxiliary heads),
+    for their widths but not for their costs. Unknown ops freeze the groups that they touch, with one warning.
+    Raises `UserError` where the model cannot be traced.
+    """
+    input_shape = tuple(int(size) for size in input_shape)
+    evaluated = trace(model, input_shape)
+    state = Propagation(model)
+    propagate(state, evaluated, module_rules.RULES, function_rules.RULES)
+    layers = list(state.layers)
+    if _unseen(model, state):
+        propagate(state, trace(model, input_shape, training=True), module_rules.RULES, function_rules.RULES)
+    if state.unknown:
+        known = ", ".join(f"{op} (in {module})" for op, module in state.unknown.items())
+        warnings.warn(
+            f"the widths around these ops of {type(model).__name__} stay as they are, for the channel graph does not "
+            f"know the ops: {known}",
+            stacklevel=2,
+        )
+    return _settled(model, state, layers, evaluated, input_shape)
+
+
+def _unseen(model: nn.Module, state: Propagation) -> bool:
+    """Whether a module with parameters of its own has not been come to."""
+    touched = state.seen | {slot.tensor.rpartition(".")[0] for slot in state.slots.values()}
+    return any(
+        name not in touched and any(True for _ in module.parameters(recurse=False))
+        for name, module in model.named_modules()
+    )
+
+
+def _settled(model, state: Propagation, layers: list[Layer], evaluated: Trace, input_shape) -> ChannelGraph:
+    """Renumbers the variables that are left as groups, and resolves all segments to them."""
+    widths = state.widths
+    used: dict[int, int] = {}
+
+    def settle(segments: Segments) -> Segments:
+        resolved = widths.resolve(segments)
+        return tuple((used.setdefault(variable, len(used)), times) for variable, times in resolved)
+
+    settled = [
+        Layer(x.name, x.kind, settle(x.inputs), settle(x.outputs), x.groups, x.kernel, x.positions) for x in layers
+    ]
+    slots = [Slot(slot.tensor, slot.dim, settle(slot.segments), slot.divisor) for slot in state.slots.values()]
+    groups, names = [], set()
+    for variable in used:
+        entry = widths.variables[variable]
+        name = entry.name
+        while name in names:
+            name += "'"
+        names.add(name)
+        groups.append(Group(name, entry.size, entry.multiple, entry.frozen))
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    return ChannelGraph(groups, settled, slots, dict(state.unknown), evaluated, input_shape, shapes)
+
+
+def layer_of(node: fx.Node, layers: set[str]) -> str | None:
+    """The convolution or linear layer that `node` calls, if it is one."""
+    return node.target if node.op == "call_module" and node.target in layers else None

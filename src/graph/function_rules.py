@@ -1,0 +1,313 @@
+"""What functions and tensor methods do to the channels, looked up by name: torch.relu, F.relu and x.relu() are one."""
+
+from math import prod
+from typing import Any
+
+from torch import fx
+
+from src.graph.propagation import Channels, Propagation, Rule, Unknown, moved
+
+RULES: dict[str, Rule] = {}
+
+
+def _for(names: str):
+    def register(rule: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names.split(), rule))
+        return rule
+
+    return register
+
+
+def _argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+
+
+@_for(
+    "relu relu6 hardswish hardsigmoid hardtanh silu gelu sigmoid logsigmoid tanh elu selu celu leaky_relu mish "
+    "softplus softsign threshold dropout dropout1d dropout2d dropout3d alpha_dropout stochastic_depth "
+    "drop_path neg abs exp log sqrt rsqrt pow clamp sign square softmax log_softmax normalize contiguous clone "
+    "detach to float half bfloat16 double type type_as requires_grad"
+)
+def elementwise(state: Propagation, node: fx.Node) -> Any:
+    return state.channels.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
+
+
+@_for(
+    "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
+    "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d interpolate upsample pad"
+)
+def positions_only(state: Propagation, node: fx.Node) -> Any:
+    """Pooling and resampling; padding unless it adds channels."""
+    given = state.of(node.args[0])
+    if given is not None and state.shape(node)[given.axis] != state.shape(node.args[0])[given.axis]:
+        raise Unknown("of channels")
+    return given
+
+
+@_for("expand expand_as")
+def expansion(state: Propagation, node: fx.Node) -> Any:
+    """Positions that are repeated; a number of channels that the forward writes is fixed by it."""
+    given = state.of(node.args[0])
+    if given is None:
+        return None
+    before, after = state.shape(node.args[0]), state.shape(node)
+    axis = given.axis + len(after) - len(before)
+    sizes = node.args[1:] if node.target == "expand" else []
+    if after[axis] != before[given.axis] or any(size == after[axis] for size in sizes) or given.split > 1:
+        raise Unknown("to a size that the forward fixes")
+    return moved(given, axis)
+
+
+@_for("size getattr dim numel ndimension _assert floordiv eq ne lt gt le ge")
+def plain_value(state: Propagation, node: fx.Node) -> None:
+    """Numbers about a tensor have no channels. (An attribute that is a tensor, `.T` say, is not known.)"""
+    if isinstance(state.shape(node), tuple) and state.shape(node):
+        raise Unknown
+    return None
+
+
+@_for("add sub mul div truediv iadd isub imul itruediv maximum minimum rsub add_relu")
+def arithmetic(state: Propagation, node: fx.Node) -> Any:
+    """Ties the channels of both sides, aligned from the right as in broadcasting."""
+    shape = state.shape(node)
+    if not isinstance(shape, tuple):
+        return None  # arithmetic on plain numbers
+    result: Channels | None = None
+    for value in node.args[:2]:
+        given = state.of(value)
+        if given is None:
+            continue
+        if given.split > 1:
+            raise Unknown("in the middle of a channel shuffle")
+        offset = len(shape) - len(state.shape(value))
+        given = moved(given, given.axis + offset)
+        if shape[given.axis] != state.shape(value)[given.axis - offset]:
+            # one channel broadcast over many (a spatial attention map): that one stays one
+            state.widths.freeze(given.segments, "it is broadcast over the channels")
+            continue
+        if result is None:
+            result = given
+        elif result.axis == given.axis:
+            state.widths.unify(result.segments, given.segments, f"{node.name} adds layouts that cannot be tied")
+        else:
+            raise Unknown("of channels in different dimensions")
+    if result is not None:
+        for value in node.args[:2]:
+            _bind_operand(state, node, value, result)
+    return result
+
+
+def _bind_operand(state: Propagation, node: fx.Node, value: Any, channels: Channels) -> None:
+    """A parameter or another tensor without channels of its own (layer scale, say) beside one that has them."""
+    if not isinstance(value, fx.Node) or state.of(value) is not None:
+        return
+    shape, whole = state.shape(value), state.shape(node)
+    dim = channels.axis - (len(whole) - len(shape)) if isinstance(shape, tuple) else -1
+    if dim < 0 or shape[dim] != whole[channels.axis] or whole[channels.axis] == 1:
+        return
+    if value.op == "call_method" and value.target in ("view", "reshape", "unsqueeze") and -1 in value.args[1:]:
+        # gamma.reshape(1, -1, 1, 1): a vector that is brought into place
+        value, dim = value.args[0], 0
+        if len(state.shape(value)) > 1:
+            raise Unknown("with a tensor of unknown layout")
+    if value.op != "get_attr":
+        raise Unknown("with a tensor of unknown layout")
+    state.bind(value.target, dim, channels.segments)
+
+
+@_for("cat concat concatenate")
+def concatenation(state: Propagation, node: fx.Node) -> Any:
+    parts = [state.of(value) for value in _argument(node, 0, "tensors")]
+    dim = _argument(node, 1, "dim", 0)
+    if not any(parts):
+        return None
+    if not all(parts) or len({part.axis for part in parts}) > 1 or any(part.split > 1 for part in parts):
+        raise Unknown("of tensors of different layouts")
+    axis = parts[0].axis
+    if dim % len(state.shape(node)) == axis:
+        return Channels(axis, tuple(segment for part in parts for segment in part.segments))
+    for part in parts[1:]:
+        state.widths.unify(parts[0].segments, part.segments, f"{node.name} joins layouts that cannot be tied")
+    return parts[0]
+
+
+@_for("chunk")
+def chunk(state: Propagation, node: fx.Node) -> Any:
+    given = state.of(node.args[0])
+    count, dim = _argument(node, 1, "chunks"), _argument(node, 2, "dim", 0)
+    if given is None:
+        return None
+    shapes = state.shape(node)
+    if dim % len(state.shape(node.args[0])) != given.axis:
+        return (given,) * len(shapes)
+    part = state.widths.equal_parts(given.segments, count) if given.split == 1 else None
+    if part is None:
+        raise Unknown("into unequal parts")
+    return (Channels(given.axis, part),) * count
+
+
+@_for("split tensor_split split_with_sizes unbind")
+def split(state: Propagation, node: fx.Node) -> Any:
+    """Sizes written into the forward fix the width, unless they do not concern the channels."""
+    given = state.of(node.args[0])
+    dim = _argument(node, 2, "dim", 0)
+    if given is None:
+        return None
+    if dim % len(state.shape(node.args[0])) == given.axis or node.target == "unbind":
+        raise Unknown("into sizes that the forward fixes")
+    return (given,) * len(state.shape(node))
+
+
+@_for("getitem")
+def getitem(state: Propagation, node: fx.Node) -> Any:
+    """An item of a tuple of tensors, or an index of a tensor that leaves its channels whole."""
+    source, index = node.args
+    found = state.channels.get(source)
+    if isinstance(found, tuple):
+        return found[index] if isinstance(index, int) else None
+    if not isinstance(found, Channels):
+        return None
+    entries = list(index) if isinstance(index, tuple) else [index]
+    if Ellipsis in entries or found.split > 1:
+        raise Unknown("of some of the channels")
+    axis, old = 0, 0
+    for entry in entries:
+        if old == found.axis and entry is not None:
+            if entry != slice(None):
+                raise Unknown("of some of the channels")
+            break
+        if entry is None or isinstance(entry, slice):
+            axis += 1
+        old += entry is not None
+    else:
+        axis += found.axis - old
+    return moved(found, axis)
+
+
+@_for("mean sum amax amin var std logsumexp norm")
+def reduction(state: Propagation, node: fx.Node) -> Any:
+    """Over positions it keeps the channels; over channels none are left."""
+    given = state.of(node.args[0])
+    dims = _argument(node, 1, "dim", _argument(node, 1, "axis"))
+    keep = _argument(node, 2, "keepdim", False)
+    if given is None:
+        return None
+    rank = len(state.shape(node.args[0]))
+    dims = range(rank) if dims is None else [dims] if isinstance(dims, int) else dims
+    dims = {dim % rank for dim in dims}
+    if given.split > 1:
+        raise Unknown("in the middle of a channel shuffle")
+    if given.axis in dims:
+        return state.fixed(node, given.axis, "it is a sum over channels") if keep else None
+    return moved(given, given.axis - (0 if keep else sum(dim < given.axis for dim in dims)))
+
+
+@_for("permute")
+def permute(state: Propagation, node: fx.Node) -> Any:
+    dims = node.args[1:] if isinstance(_argument(node, 1, "dims"), int) else _argument(node, 1, "dims")
+    return permuted(state, node.args[0], dims)
+
+
+@_for("transpose swapaxes")
+def transpose(state: Propagation, node: fx.Node) -> Any:
+    dims = list(range(len(state.shape(node))))
+    a, b = _argument(node, 1, "dim0"), _argument(node, 2, "dim1")
+    dims[a], dims[b] = dims[b], dims[a]
+    return permuted(state, node.args[0], dims)
+
+
+def permuted(state: Propagation, source: fx.Node, dims: Any) -> Any:
+    """The channels after their axis has moved; the two axes of a channel shuffle may only be exchanged."""
+    given = state.of(source)
+    if given is None:
+        return None
+    dims = [dim % len(dims) for dim in dims]
+    if given.split == 1:
+        return moved(given, dims.index(given.axis))
+    a = given.axis
+    if dims == [*range(a), a + 1, a, *range(a + 2, len(dims))]:
+        return Channels(a, given.segments, given.split, not given.shuffled)
+    raise Unknown("in the middle of a channel shuffle")
+
+
+@_for("flatten")
+def flatten(state: Propagation, node: fx.Node) -> Any:
+    return flattened(state, node, node.args[0], _argument(node, 1, "start_dim", 0), _argument(node, 2, "end_dim", -1))
+
+
+def flattened(state: Propagation, node: fx.Node, source: fx.Node, start: int, end: int) -> Any:
+    """Channels that are flattened with what stands to their right: each is repeated by the number of positions."""
+    given, shape = state.of(source), state.shape(source)
+    if given is None:
+        return None
+    start, end = start % len(shape), end % len(shape)
+    if given.split > 1 or (start < given.axis <= end and prod(shape[start : given.axis]) > 1):
+        raise Unknown("of positions before channels")
+    if given.axis < start:
+        return given
+    if given.axis > end:
+        return moved(given, given.axis - (end - start))
+    return _repeated(given, start, prod(shape[given.axis + 1 : end + 1]))
+
+
+def _repeated(given: Channels, axis: int, count: int) -> Channels:
+    return Channels(axis, tuple((variable, times * count) for variable, times in given.segments))
+
+
+@_for("squeeze unsqueeze")
+def squeeze(state: Propagation, node: fx.Node) -> Any:
+    given, before, after = state.of(node.args[0]), state.shape(node.args[0]), state.shape(node)
+    if given is None:
+        return None
+    if given.split > 1 or before[given.axis] == 1:
+        raise Unknown("of a single channel")
+    dim = _argument(node, 1, "dim")
+    if dim is None:
+        return moved(given, given.axis - sum(size == 1 for size in before[: given.axis]))
+    change = len(after) - len(before)
+    dim %= max(len(before), len(after))
+    return moved(given, given.axis + (change if dim <= given.axis else 0))
+
+
+@_for("view reshape")
+def view(state: Propagation, node: fx.Node) -> Any:
+    """Keeps the channels, flattens positions into them, or begins or ends a channel shuffle.
+
+    A width that the forward writes as a number (`x.view(-1, 400)`) is fixed by it.
+    """
+    source = node.args[0]
+    given, before, after = state.of(source), state.shape(source), state.shape(node)
+    if given is None:
+        return None
+    sizes = node.args[1] if len(node.args) == 2 and not isinstance(node.args[1], (int, fx.Node)) else node.args[1:]
+    axis, size = given.axis, before[given.axis]
+    if tuple(before[:axis]) != tuple(after[:axis]) or len(after) <= axis or not isinstance(sizes, (tuple, list)):
+        raise Unknown("across the channels")
+
+    def follows(position: int) -> bool:
+        return len(sizes) > position and (isinstance(sizes[position], fx.Node) or sizes[position] == -1)
+
+    if given.split > 1:
+        whole = before[axis] * before[axis + 1]
+        if given.shuffled and after[axis] == whole and follows(axis):
+            return Channels(axis, tuple((variable, times * given.split) for variable, times in given.segments))
+        raise Unknown("in the middle of a channel shuffle")
+    if after[axis] == size and follows(axis):
+        return given
+    count = prod(before[axis + 1 :])
+    if after[axis] == size * count and prod(after[axis + 1 :]) == 1 and follows(axis):
+        return _repeated(given, axis, count)
+    if len(after) > axis + 1 and after[axis] == 1 and after[axis + 1] == size and follows(axis + 1):
+        return moved(given, axis + 1)
+    if len(after) > axis + 1 and after[axis] * after[axis + 1] == size and follows(axis + 1):
+        part = state.widths.equal_parts(given.segments, after[axis])
+        if part is not None and isinstance(sizes[axis], int):
+            return Channels(axis, part, split=after[axis])
+    raise Unknown("to a size that the forward fixes")
+
+
+def operands(node: fx.Node) -> list[fx.Node]:
+    """The tensors that an addition adds; empty for anything else."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    added = node.op in ("call_function", "call_method") and name.rstrip("_") in ("add", "iadd")
+    return [value for value in node.args[:2] if isinstance(value, fx.Node)] if added else []

@@ -1,0 +1,92 @@
+"""Which (layer, in | out) weights speak for which width group (CONet's constraint resolution).
+
+A vote says: the rank of this unfolding of this layer's weight measures this width.
+"""
+
+from torch import fx
+
+from src.errors import check_choice
+from src.graph.channel_graph import ChannelGraph, layer_of
+from src.graph.function_rules import operands
+from src.graph.propagation import Layer
+from src.graph.segments import Segments
+
+RULES = ("corrected", "released")
+Vote = tuple[str, str]  # (layer name, "in" or "out")
+
+
+def votes(graph: ChannelGraph, rule: str = "corrected") -> dict[str, list[Vote]]:
+    """The votes of every free group of `graph`.
+
+    "corrected": each side of each ungrouped convolution votes for the group that it reads or writes, where that is one
+    group alone. Linear layers vote only for groups that no convolution votes for.
+
+    "released": as CONet's released code has it for ResNets. The stem and the 1x1 shortcuts do not vote, and at a stage
+    boundary the convolution beside a shortcut votes with its input side for the stage that it leads into, although
+    it reads the width of the stage before. Linear layers do not vote.
+    """
+    check_choice("votes", rule, RULES)
+    ballot: dict[str, list[Vote]] = {group.name: [] for group in graph.free}
+    convolutions = {layer.name: layer for layer in graph.layers if layer.kind == "conv"}
+    shortcuts, moved = _stage_boundaries(graph) if rule == "released" else (set(), {})
+    for layer in convolutions.values():
+        if rule == "released" and (layer.name in shortcuts or _reads_input(graph, layer)):
+            continue
+        reads = moved.get(layer.name) or _alone(graph, layer.inputs)
+        for name, side in ((reads, "in"), (_alone(graph, layer.outputs), "out")):
+            if name in ballot:
+                ballot[name].append((layer.name, side))
+    if rule == "corrected":
+        silent = {name for name, voices in ballot.items() if not voices}
+        for layer in graph.layers:
+            for segments, side in ((layer.inputs, "in"), (layer.outputs, "out")):
+                name = _alone(graph, segments, repeated=True)
+                if layer.kind == "linear" and name in silent:
+                    ballot[name].append((layer.name, side))
+    return ballot
+
+
+def _alone(graph: ChannelGraph, segments: Segments, repeated: bool = False) -> str | None:
+    """The one group that makes up `segments`, if it is one alone."""
+    if len(segments) == 1 and (segments[0][1] == 1 or repeated):
+        return graph.groups[segments[0][0]].name
+    return None
+
+
+def _reads_input(graph: ChannelGraph, layer: Layer) -> bool:
+    return any(graph.groups[group].frozen == "it is the input" for group, _ in layer.inputs)
+
+
+def _stage_boundaries(graph: ChannelGraph) -> tuple[set[str], dict[str, str]]:
+    """The shortcut convolutions, and for the convolutions beside them the group of the stage that they lead into."""
+    layers = {layer.name: layer for layer in graph.layers if layer.kind != "linear"}
+    shortcuts: set[str] = set()
+    moved: dict[str, str] = {}
+    for node in graph.trace.graph.nodes:
+        ends = [_last_layer(value, layers) for value in operands(node)]
+        if len(ends) != 2 or None in ends:
+            continue
+        for shortcut, main in (ends, ends[::-1]):
+            fork, first = _source(shortcut), main
+            while first is not None and _source(first) is not fork:
+                first = _last_layer(_source(first), layers)
+            if first is None or first is main or fork is None:
+                continue
+            stage = _alone(graph, layers[layer_of(shortcut, set(layers))].outputs)
+            shortcuts.add(shortcut.target)
+            if stage:
+                moved[first.target] = stage
+    return shortcuts, moved
+
+
+def _source(layer: fx.Node) -> fx.Node:
+    """The tensor that a layer reads, before the activation or normalisation that may stand between."""
+    return layer.args[0]
+
+
+def _last_layer(node: fx.Node | None, layers: dict[str, Layer]) -> fx.Node | None:
+    """The convolution that `node` comes from through ops with one input; None where an addition or the input is met."""
+    while node is not None and layer_of(node, set(layers)) is None:
+        inputs = node.all_input_nodes
+        node = inputs[0] if len(inputs) == 1 and node.op in ("call_module", "call_function", "call_method") else None
+    return node
