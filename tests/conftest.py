@@ -6,4 +6,4 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)

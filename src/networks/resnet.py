@@ -38,7 +38,7 @@ class ResNet(nn.Module):
         channels: the width of each stage.
         num_classes: outputs.
         in_channels: of the images.
-        init: "torch" (its default initialisation, what CONet's released code uses) or "he" (He fan-out).
+        init: "torch" (its default initialisation, as in CONet's released code) or "he" (He fan-out).
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ResNet(nn.Module):
         channels: list[int],
         num_classes: int = 10,
         in_channels: int = 3,
-        init: str = "he",
+        init: str = "torch",
     ) -> None:
         super().__init__()
         if len(blocks) != len(channels) or init not in ("torch", "he"):

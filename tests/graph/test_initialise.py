@@ -14,8 +14,8 @@ from src.networks.resnet import resnet20
 @pytest.mark.parametrize(
     ("build", "conv"),
     [
-        (lambda: resnet20(), "out"),
-        (lambda: resnet20(init="torch"), "in"),
+        (lambda: resnet20(init="he"), "out"),
+        (lambda: resnet20(), "in"),
         (lambda: torchvision.models.densenet121(), "in"),
         (lambda: torchvision.models.convnext_tiny(), "none"),
     ],
