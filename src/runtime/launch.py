@@ -1,0 +1,123 @@
+"""The way into every command: `if __name__ == "__main__": launch(search, "search")`.
+
+Hydra composes the config, makes the run folder and calls the task. A mistake of the user ends as one sentence on stderr
+that starts with `error: `, and with exit code 2; a defect of ours keeps its trace and ends with 1; Ctrl-C with 130.
+Mistakes in the command line are found before Hydra makes a run folder. HYDRA_FULL_ERROR=1 shows every trace.
+"""
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from src.errors import UserError
+from src.runtime.command_line import check_command_line
+from src.runtime.mistakes import is_interrupt, os_sentence, sentence
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
+_TRACES = "HYDRA_FULL_ERROR"
+
+
+class _TaskFailed(BaseException):
+    """Carries a task's exception past Hydra, which would print a line of its own in front of our sentence."""
+
+
+def launch(
+    task: Callable[[DictConfig], None],
+    config_name: str,
+    config_path: str | os.PathLike = CONFIG_FOLDER,
+    filled_later: Iterable[str] = (),
+) -> None:
+    """Runs `task` with the config that the command line asks for, then ends the process.
+
+    Args:
+        task: takes the resolved-on-access config, without Hydra's own node.
+        config_name: the primary config, without `.yaml`.
+        config_path: the absolute path of the config folder; the repository's `conf` if left out.
+        filled_later: keys that may be `???` in the composed config because the task fills them in.
+
+    The folder that the command was started from joins the import path, last, so that a user's `my_package.MyNet` can be
+    a `_target_` and can shadow nothing.
+    """
+    traces = os.environ.get(_TRACES)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    guarded = _guarded(task, traces)
+    try:
+        check_command_line(str(config_path), config_name, filled_later)
+        os.environ[_TRACES] = "1"  # Hydra hands exceptions on unchanged instead of printing them
+        hydra.main(version_base="1.3", config_path=str(config_path), config_name=config_name)(guarded)()
+    except _TaskFailed as failed:
+        code = _report(failed.__cause__, bool(traces))
+    except OSError as error:  # before the task, Hydra touches no file but those of the run folder
+        code = _report(error if guarded.started else UserError(os_sentence(error)), bool(traces))
+    except BaseException as error:
+        code = _report(error, bool(traces))
+    else:
+        code = 0
+    finally:
+        _restore(traces)
+    sys.exit(code)
+
+
+def _guarded(task: Callable[[DictConfig], None], traces: str | None) -> Callable[[DictConfig], None]:
+    """`task` in the user's own environment, with its exceptions carried past Hydra in a single run.
+
+    In a multirun the exception goes to Hydra, which runs the other jobs first; so it is told at once as well.
+    """
+
+    @functools.wraps(task)  # Hydra looks through the wrapper for the file that the job is named after
+    def guarded(config: DictConfig) -> None:
+        guarded.started = True
+        _restore(traces)  # processes that the task starts should not take our switch for the user's
+        try:
+            task(config)
+        except Exception as error:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                raise _TaskFailed from error
+            told = sentence(error)
+            if told is not None:
+                number = HydraConfig.get().job.num
+                print(f"error: {_rank()}job {number}: {told}", file=sys.stderr, flush=True)
+            raise
+        finally:
+            os.environ[_TRACES] = "1"
+
+    guarded.started = False
+    return guarded
+
+
+def _restore(traces: str | None) -> None:
+    if traces is None:
+        os.environ.pop(_TRACES, None)
+    else:
+        os.environ[_TRACES] = traces
+
+
+def _report(error: BaseException, traces: bool) -> int | str | None:
+    """Prints what `error` means for the user; returns the exit code."""
+    if is_interrupt(error):
+        print("interrupted", file=sys.stderr)
+        return 130
+    if isinstance(error, SystemExit):
+        return error.code
+    told = sentence(error)
+    if told is None or traces:
+        traceback.print_exception(error)
+    if told is None:
+        return 1
+    print(f"error: {_rank()}{told}", file=sys.stderr, flush=True)
+    return 2
+
+
+def _rank() -> str:
+    """Names the process among those of a distributed run, which all print."""
+    rank = os.environ.get("LOCAL_RANK", "0")
+    return "" if rank == "0" else f"rank {rank}: "

@@ -1,0 +1,100 @@
+"""`metrics.csv`: a Lightning logger with one row per step, that goes on where an earlier process stopped.
+
+Lightning's own CSVLogger deletes the file of an earlier process, and writes the training and the validation metrics of
+an epoch as two rows.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from src.whole_files import written_whole
+
+FILE_NAME = "metrics.csv"
+
+
+class MetricsFile(Logger):
+    """Writes `<folder>/metrics.csv`: `step`, `epoch`, and the metrics in the order of their first appearance.
+
+    The file is complete after each call. Metrics of the same step join one row unless they contradict it; what was not
+    logged at a step is empty; a metric that was not seen before gives the file one more column.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        super().__init__()
+        self._path = Path(folder) / FILE_NAME
+        self._columns: list[str] = []  # of the file, once it was opened
+        self._last: dict[str, Any] = {}  # the last row, which may still grow
+        self._last_at = 0  # where it begins in the file, in bytes
+
+    def __repr__(self) -> str:
+        return f"MetricsFile({str(self._path.parent)!r})"
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self._path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `.hydra/config.yaml` beside the file holds the settings."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Writes the metrics of `step`; tensors of one element become numbers."""
+        row = {"step": step, "epoch": metrics.get("epoch")} | {key: _number(value) for key, value in metrics.items()}
+        if not self._columns:
+            self._take_up()
+        if self._last and all(self._last.get(key, value) == value for key, value in row.items()):
+            row = self._last | row
+        else:
+            self._last_at = self._path.stat().st_size if self._path.is_file() else 0
+        new = [key for key in row if key not in self._columns]
+        if new:
+            self._rewrite([*self._columns, *new], row)
+        else:
+            with open(self._path, "r+b") as file:
+                file.seek(self._last_at)
+                file.write(_lines(self._columns, [row]))
+        self._last = row
+
+    def _take_up(self) -> None:
+        """Reads the columns that an earlier process wrote, and cuts off a row that it left half-written."""
+        if not self._path.is_file():
+            return
+        content = self._path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            os.truncate(self._path, len(whole))
+        self._columns = next(csv.reader(whole.decode().splitlines()[:1]), [])
+
+    def _rewrite(self, columns: list[str], row: dict[str, Any]) -> None:
+        """Writes the file again with more columns and with `row` for the last row."""
+        earlier = self._path.read_bytes()[: self._last_at].decode() if self._path.is_file() else ""
+        head = _lines(columns, [{name: name for name in columns}, *csv.DictReader(io.StringIO(earlier))])
+        with written_whole(self._path) as temporary:
+            temporary.write_bytes(head + _lines(columns, [row]))
+        self._columns, self._last_at = columns, len(head)
+
+
+def _lines(columns: list[str], rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

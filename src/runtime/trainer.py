@@ -1,0 +1,137 @@
+"""The Lightning Trainer of a run, from the `trainer` node of the config (`conf/trainer`).
+
+Three of its options are not Lightning's: `compile` and `channels_last` belong to the network and are read by the
+LightningModule, `threads` sets the number of CPU threads of the process.
+"""
+
+import inspect
+import logging
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelSummary, ProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from src.errors import UserError, check_choice, did_you_mean
+from src.runtime.mistakes import one_line
+
+MODULE_OPTIONS = ("compile", "channels_last")
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+
+# What Lightning prints on every run and tells the user nothing about it: the beginnings of log lines and of warnings.
+_SILENT_LINES = (
+    "GPU available: ",
+    "TPU available: ",
+    "HPU available: ",
+    "💡 Tip: ",
+    "Loading `train_dataloader` to estimate",
+    "Using bfloat16 Automatic Mixed Precision",
+    "Using 16bit Automatic Mixed Precision",
+    "`Trainer.fit` stopped: `max_",
+    "LOCAL_RANK: ",
+    "Initializing distributed: GLOBAL_RANK: ",
+    "-" * 100 + "\ndistributed_backend=",
+    "You are using a CUDA device",
+)
+_SILENT_WARNINGS = (
+    r".*does not have many workers which may be a bottleneck",
+    r"Consider setting `persistent_workers=True`",
+    r"The number of training batches \(\d+\) is smaller than the logging interval",
+    r"Checkpoint directory .* exists and is not empty",
+    r"The `srun` command is available on your system but is not used",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r"GPU available but not used",
+)
+_SILENT_LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",
+    "pytorch_lightning.accelerators.cuda",
+    "lightning_fabric.utilities.distributed",
+    "lightning_fabric.utilities.rank_zero",
+)
+
+
+def make_trainer(
+    config: Mapping | DictConfig,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    **overrides: Any,
+) -> pl.Trainer:
+    """A Trainer with the options of `config`, of which `overrides` take the place.
+
+    Progress bar, model summary and checkpoints are there only if a callback for them is, or the config asks for them.
+
+    Raises:
+        UserError: an option that Lightning does not have, or a value or a device that it refuses.
+    """
+    options = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+    options |= overrides
+    _check_options(options)
+    for name in MODULE_OPTIONS:
+        options.pop(name, None)
+    _set_threads(options.pop("threads", None))
+    options.setdefault("enable_progress_bar", any(isinstance(c, ProgressBar) for c in callbacks))
+    options.setdefault("enable_model_summary", any(isinstance(c, ModelSummary) for c in callbacks))
+    options.setdefault("enable_checkpointing", any(isinstance(c, Checkpoint) for c in callbacks))
+    quieten()
+    try:
+        return pl.Trainer(callbacks=list(callbacks), logger=list(loggers) or False, **options)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"trainer: {_device_sentence(options) or one_line(error)}") from error
+
+
+def quieten() -> None:
+    """Silences Lightning's adverts and its remarks on what cannot be otherwise here; every other message stays."""
+    for name in _SILENT_LOGGERS:
+        logger = logging.getLogger(name)
+        if _is_wanted not in logger.filters:
+            logger.addFilter(_is_wanted)
+    for message in _SILENT_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_SILENT_LINES)
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Raises `UserError` for an option or a value that is not there."""
+    allowed = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self", "callbacks", "logger"}
+    allowed |= {*MODULE_OPTIONS, "threads"}
+    for name in options:
+        if name not in allowed:
+            raise UserError(f"trainer has no option '{name}'; {did_you_mean(name, allowed)}")
+    for name in MODULE_OPTIONS:
+        if not isinstance(options.get(name, False), bool):
+            raise UserError(f"trainer.{name}={options[name]!r} must be true or false")
+    precision = options.get("precision")
+    if precision is not None:
+        # Lightning also knows short forms, 32 and bf16 and the like; one name for one thing is enough.
+        check_choice("trainer.precision", str(precision), _PRECISIONS)
+    if options.get("deterministic") not in (None, True, False, "warn"):
+        raise UserError(f"trainer.deterministic={options['deterministic']!r} must be true, false or warn")
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise UserError(f"trainer.threads={threads!r} must be a whole number, at least 1, or null to leave it")
+    torch.set_num_threads(threads)
+
+
+def _device_sentence(options: dict[str, Any]) -> str | None:
+    """A device that is asked for and is not there, the commonest mistake, in words of ours."""
+    accelerator, devices = str(options.get("accelerator", "auto")), options.get("devices", "auto")
+    there = torch.cuda.device_count()
+    if accelerator in ("gpu", "cuda") and there == 0 and not torch.backends.mps.is_available():
+        return "there is no GPU that torch can use: give trainer=auto or trainer=cpu"
+    asked = devices if isinstance(devices, int) else int(devices) if re.fullmatch(r"\d+", str(devices)) else None
+    if accelerator in ("gpu", "cuda", "auto") and asked is not None and 0 < there < asked:
+        return f"devices={asked} asks for more GPUs than there are: {there}"
+    return None
