@@ -1,0 +1,57 @@
+"""Finds a better model config than the one that it is given: compose -> build -> search -> compare -> report.
+
+    python search.py                                  CONet on real digits, about two minutes on two cores
+    python search.py data=cifar10 model=resnet20      every choice: python search.py --help, conf/, README.md
+"""
+
+import sys
+
+from omegaconf import DictConfig
+
+from src.runtime.launch import launch
+
+
+def search(config: DictConfig) -> None:
+    """One run: the search in one fit, then the base and the found network trained and tested alike, then the report."""
+    # torch and Lightning are imported once the command line has been checked: a typo is answered at once
+    from functools import partial as bind
+
+    from src.methods.final_training import Recipe, compare
+    from src.runtime import preparation as prepare
+    from src.runtime.build import build
+    from src.runtime.results import write_results
+    from src.runtime.trainer import make_trainer
+
+    folder, data = prepare.run_folder(config), prepare.prepared_data(config)
+    base, name = prepare.model_config(config), prepare.model_name(config)
+    task = build(config.task, "task")
+    module = build(
+        config.method.module,
+        "method",
+        base=base,
+        input_shape=data.input_shape,
+        seed=config.seed,
+        description={"model": name, "data": data.name, "seed": str(config.seed), "command": " ".join(sys.argv)},
+        task=task,
+        optimizer=prepare.partial(config.optimizer, "optimizer"),
+        scheduler=prepare.partial(config.scheduler, "scheduler"),
+        channels_last=config.trainer.channels_last,
+    )
+    recipe = Recipe.from_config(config.retrain, config.trainer, task)
+    callbacks = prepare.build_callbacks(config.method.callbacks, config.callbacks)
+    progress = bind(build, config.callbacks.search_progress, "callbacks.search_progress")
+
+    with prepare.open_loggers(config, folder, f"{config.method.name}-{name}-{data.name}") as loggers:
+        trainer = make_trainer(config.trainer, list(callbacks.values()), loggers)
+        module.search(trainer, data)
+        networks = {f"base {name}": base, "found": module.architecture()}
+        rows, trained = compare(recipe, networks, data, config.seed, loggers, progress)
+        if trainer.is_global_zero:
+            network = trained["found"].network if trained else None
+            write_results(folder, rows, network, data, config.export.formats)
+            callbacks["pareto_report"].write(module, rows)
+            print(f"\n{module.remark()}\nreport: {callbacks['pareto_report'].path}\nrun folder: {folder}")
+
+
+if __name__ == "__main__":
+    launch(search, "search")

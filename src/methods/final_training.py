@@ -1,0 +1,156 @@
+"""A network trained from scratch and tested once, and the rows of the final table that come of it."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from torch import nn
+
+from src.errors import UserError, check_range
+from src.graph.channel_graph import channel_graph
+from src.graph.cost import cost_polynomial
+from src.methods.training_module import TrainingModule
+from src.runtime.build import network_from
+from src.runtime.preparation import partial
+from src.runtime.seeds import seeded
+from src.runtime.trainer import make_trainer
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What a training gives: the network and what was measured. Errors in percent; NaN where nothing was trained."""
+
+    network: nn.Module
+    val_error: float
+    test_error: float
+    seconds: float
+    is_global_zero: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks are trained: the same for all that are compared.
+
+    Args:
+        epochs: 0 for no training at all.
+        repeats: trainings of each network, with seeds s, s + 1, ...
+        trainer: (callbacks, loggers, overrides) -> a Lightning Trainer.
+        settings: of `TrainingModule`: task, optimizer, scheduler, ...
+    """
+
+    epochs: int
+    repeats: int
+    trainer: Callable[..., pl.Trainer]
+    settings: dict[str, Any]
+
+    @classmethod
+    def from_config(cls, node: DictConfig, trainer: DictConfig, task) -> "Recipe":
+        """From a config node with epochs, repeats (1 if absent), optimizer and scheduler, and the trainer's node."""
+        check_range("epochs", node.epochs, 0)
+        settings = {
+            "task": task,
+            "optimizer": partial(node.optimizer, "optimizer"),
+            "scheduler": partial(node.scheduler, "scheduler"),
+            "compile": trainer.compile,
+            "channels_last": trainer.channels_last,
+        }
+
+        def new_trainer(callbacks: Sequence[Callback], loggers: Sequence[Logger], **overrides) -> pl.Trainer:
+            return make_trainer(trainer, callbacks, loggers, **overrides)
+
+        return cls(node.epochs, int(check_range("repeats", node.get("repeats", 1), 1)), new_trainer, settings)
+
+    def train(
+        self,
+        config: Mapping[str, Any],
+        data: pl.LightningDataModule,
+        seed: int,
+        loggers: Sequence[Logger] = (),
+        prefix: str = "",
+        callbacks: Sequence[Callback] = (),
+        weights: Path | None = None,
+        test_only: bool = False,
+    ) -> TrainedNetwork:
+        """Trains the network of a model config, from `weights` or fresh ones keyed by `seed`, and tests it once.
+
+        With `test_only` it is validated and tested as it is.
+        """
+        module = self._module(config, seed, prefix, weights)
+        trainer = self.trainer(callbacks, loggers, max_epochs=self.epochs)
+        began = time.monotonic()
+        if test_only:
+            trainer.validate(module, datamodule=data, verbose=False)
+        else:
+            trainer.fit(module, datamodule=data)
+        seconds = math.nan if test_only else time.monotonic() - began
+        val_error = float(trainer.callback_metrics[f"{prefix}val/error"])
+        trainer.test(module, datamodule=data, verbose=False)
+        test_error = float(trainer.callback_metrics[f"{prefix}test/error"])
+        return TrainedNetwork(module.network, val_error, test_error, seconds, trainer.is_global_zero)
+
+    def _module(self, config: Mapping[str, Any], seed: int, prefix: str, weights: Path | None) -> TrainingModule:
+        with seeded(seed, "network", 0):
+            network = network_from(config)
+        if weights is not None:
+            load_weights(network, weights)
+        return TrainingModule(network, prefix=prefix, **self.settings)
+
+
+def compare(
+    recipe: Recipe,
+    networks: Mapping[str, Mapping[str, Any]],
+    data: pl.LightningDataModule,
+    seed: int,
+    loggers: Sequence[Logger] = (),
+    progress: Callable[[], Callback] | None = None,
+) -> tuple[list[dict[str, Any]], dict[str, TrainedNetwork]]:
+    """Trains and tests each of the model configs `recipe.repeats` times, alike.
+
+    Returns the rows of the final table, and of each network the run with the lowest validation error: the test error
+    has no say in which one is kept.
+    """
+    rows, best = [], {}
+    for name, config in networks.items():
+        runs = []
+        for repeat in range(recipe.repeats if recipe.epochs else 0):
+            word = name.split()[0]
+            prefix = f"{word}/" if recipe.repeats == 1 else f"{word}-{repeat}/"
+            callbacks = [progress()] if progress else []
+            data.order_seed = seed + repeat
+            runs.append(recipe.train(config, data, seed + repeat, loggers, prefix, callbacks))
+        data.order_seed = seed
+        rows.append(table_row(name, config, data.input_shape, runs))
+        if runs:
+            best[name] = min(runs, key=lambda run: run.val_error)
+    return rows, best
+
+
+def table_row(
+    name: str, config: Mapping[str, Any], input_shape: tuple[int, int, int], runs: Sequence[TrainedNetwork]
+) -> dict[str, Any]:
+    """A row of the final table: name, widths, parameters, MACs, and of each run its errors (%) and seconds."""
+    graph = channel_graph(network_from(config), input_shape)
+    widths, costs = graph.widths(), cost_polynomial(graph)
+    row = {"network": name, "width": widths, "parameters": int(costs.params(widths)), "macs": int(costs.macs(widths))}
+    for key in ("val_error", "test_error", "seconds"):
+        values = [getattr(run, key) for run in runs]
+        row[key] = values[0] if len(values) == 1 else values or None
+    return row
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Loads a state dict (`weights.pt`) into `network`; raises `UserError` where it does not fit."""
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"the weights {path} cannot be loaded into this architecture: {first}") from error

@@ -1,0 +1,113 @@
+"""The base of every method: a network that is trained while callbacks change it, and the best model config so far."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import nn
+
+from src.errors import UserError
+from src.methods.training_module import TrainingModule
+from src.reporting.candidates import Candidate
+from src.runtime.build import network_from
+from src.runtime.rewrap import rewrap
+from src.runtime.seeds import seeded
+
+
+class SearchModule(TrainingModule):
+    """Holds what every search has: the base model config, the network of today, the candidates and the seed.
+
+    A method says how its callbacks search and overrides what differs. Its promises:
+
+    * `search(trainer, data)` runs the search; `architecture()` gives the best model config found so far;
+    * `replace_network(network, config)` swaps the network in the middle of a fit, on every rank alike;
+    * a checkpoint holds the config of its network and the candidates, and rebuilds the network from it.
+
+    Args:
+        base: model config (a plain dict with `_target_`) that the search starts from.
+        input_shape: (C, H, W) of the images.
+        seed: of everything stochastic, each keyed by what it is for.
+        description: short texts for the report (model, data, ...).
+        settings: those of `TrainingModule`.
+    """
+
+    needs_unused_parameters = False  # DDP: whether a step may leave parameters without a gradient
+
+    def __init__(
+        self,
+        base: dict[str, Any],
+        input_shape: tuple[int, int, int],
+        seed: int = 0,
+        description: dict[str, str] | None = None,
+        **settings,
+    ) -> None:
+        self.base, self.input_shape, self.seed = base, tuple(input_shape), seed
+        self.config = base  # of the network of today
+        super().__init__(network=self.fresh_network(base, 0), **settings)
+        self.candidates: list[Candidate] = []
+        self.description = {"method": type(self).__name__, **(description or {})}
+        self._clock = time.monotonic()
+
+    # for the callbacks
+
+    def fresh_network(self, config: dict[str, Any], key: int) -> nn.Module:
+        """The network of `config` with new weights, keyed by (seed, `key`): the same on all ranks and after resume."""
+        with seeded(self.seed, "network", key):
+            return network_from(config)
+
+    def replace_network(self, network: nn.Module, config: dict[str, Any], keep_schedule: bool = False) -> None:
+        """Trains `network` from the next step on, with a new optimizer. Call it on every rank with equal weights."""
+        self.network, self.config = network, config
+        self._compiled = None
+        rewrap(self.trainer, keep_schedule)
+        self.on_fit_start()
+
+    def record(self, trainer: pl.Trainer, candidate: Candidate) -> None:
+        """Adds an evaluated candidate and tells every callback that has `on_candidate`."""
+        self.candidates.append(candidate)
+        self._clock = time.monotonic()
+        for callback in trainer.callbacks:
+            if hasattr(callback, "on_candidate"):
+                callback.on_candidate(trainer, self, candidate)
+
+    def seconds_since_candidate(self) -> float:
+        return time.monotonic() - self._clock
+
+    def callback(self, kind: type) -> Any:
+        """The trainer's callback of this class; a callback that needs another one asks here."""
+        found = [callback for callback in self.trainer.callbacks if isinstance(callback, kind)]
+        if not found:
+            raise UserError(f"{type(self).__name__} needs the callback {kind.__name__}: add it to method.callbacks")
+        return found[0]
+
+    # for the user
+
+    def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
+        """Runs the whole search, in one fit."""
+        self._clock = time.monotonic()
+        trainer.fit(self, datamodule=data, ckpt_path=checkpoint)
+
+    def architecture(self) -> dict[str, Any]:
+        """The best model config so far."""
+        return self.config
+
+    def remark(self) -> str:
+        """What there is to say of the result beside the table."""
+        return f"{len(self.candidates)} candidates were evaluated"
+
+    def phase(self) -> str:
+        """What the search is doing, for the progress bar."""
+        return "searching"
+
+    # checkpoints: the network has to be the right one before its weights are loaded
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["architecture"] = self.config
+        checkpoint["candidates"] = [candidate.to_dict() for candidate in self.candidates]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if "architecture" not in checkpoint:
+            raise UserError("the checkpoint holds no architecture: it was not written by a search of this project")
+        self.config = checkpoint["architecture"]
+        self.network = network_from(self.config)
+        self.candidates = [Candidate.from_dict(values) for values in checkpoint["candidates"]]

@@ -1,0 +1,53 @@
+"""What the tests of searches share: a tiny residual network, a slice of the digits, and a fit of a few seconds."""
+
+import pytorch_lightning as pl
+import torch
+
+from callbacks.channel_rescaling import ChannelRescaling
+from callbacks.rank_measurement import RankMeasurement
+from src.data.digits import DigitsData
+from src.methods.conet import CONet
+from src.runtime.schedules import cosine
+from src.runtime.trainer import make_trainer
+from src.tasks.classification import Classification
+
+BASE = {
+    "_target_": "src.networks.resnet.ResNet",
+    "blocks": [1, 1],
+    "channels": [8, 12],
+    "num_classes": 10,
+    "in_channels": 1,
+}
+
+
+def digits(**options) -> DigitsData:
+    """320 of the digits in batches of 64, set up."""
+    known = {"name": "digits", "num_classes": 10, "channels": 1, "limit": 320, "batch_size": 64, "val_fraction": 0.2}
+    data = DigitsData(**{**known, "mean": 0.3057, "std": 0.3761, **options})
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def settings(scheduled: bool = True) -> dict:
+    """Task, optimizer and schedule of a module."""
+
+    def sgd(parameters):
+        return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+
+    return {"task": Classification(10), "optimizer": sgd, "scheduler": cosine if scheduled else None}
+
+
+def conet(trials: int = 3, epochs_per_trial: int = 2, seed: int = 0, **options) -> CONet:
+    options = {"init_width": 16, "min_width": 8, "max_width": 64, **options}
+    return CONet(
+        BASE, (1, 8, 8), trials=trials, epochs_per_trial=epochs_per_trial, seed=seed, **{**settings(), **options}
+    )
+
+
+def run(module: CONet, *more: pl.Callback, measurement: RankMeasurement | None = None, **rescaling) -> pl.Trainer:
+    """A CONet search on the CPU; returns its trainer."""
+    callbacks = [measurement or RankMeasurement(), ChannelRescaling(**rescaling), *more]
+    trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, callbacks)
+    module.search(trainer, digits())
+    return trainer

@@ -1,0 +1,46 @@
+"""Trains one network, tests it once and exports it: compose -> build -> train -> test -> export.
+
+    python train.py                                                     resnet20 on real digits
+    python train.py architecture=outputs/<run folder>                   what a search has found, from scratch
+    python train.py architecture=outputs/<run folder> test_only=true    tests the weights of that folder
+"""
+
+from omegaconf import DictConfig
+
+from src.runtime.launch import launch
+
+
+def train(config: DictConfig) -> None:
+    """One run: a training from scratch, or from given weights; a test; the exported programs."""
+    # torch and Lightning are imported once the command line has been checked: a typo is answered at once
+    from src.methods.final_training import Recipe, table_row
+    from src.runtime import preparation as prepare
+    from src.runtime.architecture import save_architecture
+    from src.runtime.build import build
+    from src.runtime.results import write_results
+
+    folder, data = prepare.run_folder(config), prepare.prepared_data(config)
+    architecture, name = prepare.model_config(config), prepare.model_name(config)
+    weights = prepare.weights_file(config)
+    recipe = Recipe.from_config(config, config.trainer, build(config.task, "task"))
+    callbacks = list(prepare.build_callbacks(config.callbacks).values())
+
+    with prepare.open_loggers(config, folder, f"train-{name}-{data.name}") as loggers:
+        trained = recipe.train(
+            architecture,
+            data,
+            config.seed,
+            loggers,
+            callbacks=callbacks,
+            weights=weights,
+            test_only=config.test_only,
+        )
+        if trained.is_global_zero:
+            save_architecture(folder / "architecture.yaml", architecture)
+            rows = [table_row(name, architecture, data.input_shape, [trained])]
+            write_results(folder, rows, trained.network, data, config.export.formats)
+            print(f"\nrun folder: {folder}")
+
+
+if __name__ == "__main__":
+    launch(train, "train")
