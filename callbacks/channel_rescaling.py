@@ -67,6 +67,7 @@ class ChannelRescaling(pl.Callback):
         return f"ChannelRescaling({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Finds the measurement and the votes, and starts every width; says what is missing."""
         if stage != "fit":
             return
         if not isinstance(pl_module, CONet):
@@ -84,6 +85,7 @@ class ChannelRescaling(pl.Callback):
             self.states = {name: WidthState(width, self.factor) for name, width in pl_module.widths.items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: CONet) -> None:
+        """At the end of a trial: records it, moves the widths, and starts the next trial or ends the search."""
         epochs = len(self.measurement.history)
         if epochs < pl_module.epochs_per_trial:
             return

@@ -110,13 +110,16 @@ def _bind_operand(state: Propagation, node: fx.Node, value: Any, channels: Chann
         value, dim = value.args[0], 0
         if len(state.shape(value)) > 1:
             raise Unknown("with a tensor of unknown layout")
-    if value.op != "get_attr":
+    if all(state.widths.variables[variable].frozen for variable, _ in state.widths.resolve(channels.segments)):
+        return  # a width that cannot change anyway: the images' own mean, say
+    if value.op != "get_attr" or not state.registered(value.target):
         raise Unknown("with a tensor of unknown layout")
     state.bind(value.target, dim, channels.segments)
 
 
 @_for("cat concat concatenate")
 def concatenation(state: Propagation, node: fx.Node) -> Any:
+    """Joins the segments of channels; along another dimension it ties the channels of all parts."""
     parts = [state.of(value) for value in _argument(node, 0, "tensors")]
     dim = _argument(node, 1, "dim", 0)
     if not any(parts):

@@ -77,6 +77,12 @@ class Propagation:
         if slot.segments is not segments:
             self.widths.unify(slot.segments, segments, f"{tensor} is shared by layers of different widths")
 
+    def registered(self, tensor: str) -> bool:
+        """Whether `tensor` is a parameter or buffer, which can be resized, and not just an attribute."""
+        owner, _, name = tensor.rpartition(".")
+        module = self.model.get_submodule(owner)
+        return name in module._parameters or name in module._buffers
+
     def bound(self, tensor: str, dim: int) -> Segments | None:
         """The segments that `dim` of a parameter was bound to before (a module that is called twice)."""
         slot = self.slots.get((tensor, dim))

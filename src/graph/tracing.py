@@ -1,6 +1,7 @@
 """torch.fx tracing of any CNN, with the concrete shape of every tensor.
 
-Shapes come from a run on the meta device, so tracing costs milliseconds and no memory whatever the size of the model.
+Shapes come from a run on the meta device where that is possible, so tracing costs milliseconds whatever the size of the
+model, and no memory.
 """
 
 import copy
@@ -91,13 +92,17 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], training: bool = 
         graph = tracer.trace(shadow)
     except Exception as error:
         raise UserError(_cannot_trace(model, tracer, error)) from error
-    interpreter = _ShapeInterpreter(shadow, graph)
-    try:
-        with torch.no_grad():
-            interpreter.run(torch.empty(BATCH, *input_shape, device="meta"))
-    except Exception as error:
-        raise UserError(_cannot_run(model, interpreter, graph, input_shape, error)) from error
-    return Trace(graph, interpreter.shapes)
+    # a model that holds tensors which are neither parameters nor buffers cannot run on the meta device
+    for module, device in ((shadow, "meta"), (None, "cpu")):
+        module = module or copy.deepcopy(model).cpu().train(training)
+        interpreter = _ShapeInterpreter(module, graph)
+        try:
+            with torch.no_grad():
+                interpreter.run(torch.zeros(BATCH, *input_shape, device=device))
+            return Trace(graph, interpreter.shapes)
+        except Exception as error:
+            failure = error
+    raise UserError(_cannot_run(model, interpreter, graph, input_shape, failure)) from failure
 
 
 def _cannot_trace(model: nn.Module, tracer: _Tracer, error: Exception) -> str:

@@ -83,6 +83,18 @@ class Twice(nn.Module):
         return self.fc(self.shared(self.shared(self.stem(x))).mean((2, 3)))
 
 
+class PlainTensor(nn.Module):
+    """A tensor that is neither parameter nor buffer, which a run on the meta device trips over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 1), nn.Linear(8, 5)
+        self.mean = torch.full((1, 3, 1, 1), 0.5)
+
+    def forward(self, x):
+        return self.fc(self.conv(x - self.mean).mean((2, 3)))
+
+
 class Odds(nn.Module):
     """Transposed and depthwise convolution with a multiplier, group norm, layer norm, PReLU, layer scale, squeeze."""
 
