@@ -16,6 +16,7 @@ from src.runtime.architecture import load_architecture
 from src.runtime.build import build
 from src.runtime.loggers import close, make_loggers
 from src.runtime.seeds import seed_everything
+from src.runtime.trainer import threads_for
 
 
 def run_folder(config: DictConfig) -> Path:
@@ -26,7 +27,7 @@ def run_folder(config: DictConfig) -> Path:
 
 
 def prepared_data(config: DictConfig) -> pl.LightningDataModule:
-    """The data of `config.data`, read; what it knows of itself is written into the config, for model and task.
+    """The data of `config.data`, read; what it knows of itself is written into the config: for model, task, threads.
 
     The config is complete then, and `.hydra/resolved.yaml` keeps it.
     """
@@ -36,6 +37,8 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
     with open_dict(config):
         config.data.num_classes = data.num_classes
         config.data.channels = data.input_shape[0]
+        if config.trainer.threads is None:
+            config.trainer.threads = threads_for(data.batch_size, data.input_shape)
     OmegaConf.save(config, Path(HydraConfig.get().runtime.output_dir) / ".hydra" / "resolved.yaml", resolve=True)
     return data
 

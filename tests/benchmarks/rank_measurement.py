@@ -1,6 +1,6 @@
 """Rank measurement of ResNet-34 at full CIFAR width: batched spectra and noise search against SVD layer by layer.
 
-    python -m tests.benchmarks.rank_measurement                 # about one minute on two idle cores
+    python -m tests.benchmarks.rank_measurement                 # about one minute
     python -m tests.benchmarks.rank_measurement --width 16      # seconds: stages of 16, 32, 64, 128 channels
 
 All sides measure the 72 unfoldings of the 36 convolutions in one process with the same number of threads. The slow
@@ -9,7 +9,8 @@ value decomposition with its singular vectors, then a scalar minimiser from scip
 default of torch.linalg.svd), "reduced" only the min(rows, columns) leading vectors. The batched side works in float64.
 
 Exits with 1 if a rank differs or, at full width, if the batched side is less than 20 times faster than full SVD in the
-same precision. Run it on an idle machine: LAPACK threads that compete for a core make SVD many times slower still.
+same precision. One thread is the default because its times hold on a busy machine too: LAPACK threads that wait for
+each other on a core that another process uses make every side, the batched one included, ten times slower and more.
 """
 
 import argparse
@@ -98,7 +99,7 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Rank measurement of ResNet-34, batched against SVD layer by layer.")
     parser.add_argument("--width", type=int, default=FULL_WIDTH, help="channels of the first stage (default: 64)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of all sides (default: 2)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of all sides (default: 1)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     weights = resnet34_weights(arguments.width)

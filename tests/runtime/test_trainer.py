@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from torch.utils.data import DataLoader, TensorDataset
 
 from src.errors import UserError
-from src.runtime.trainer import MODULE_OPTIONS, make_trainer, quieten
+from src.runtime.trainer import MODULE_OPTIONS, make_trainer, quieten, threads_for
 
 
 class Small(pl.LightningModule):
@@ -174,3 +174,9 @@ def test_two_ranks_start_from_one_command_and_say_nothing_of_their_own(composed,
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["rank 0 of 2"] * 2 + ["rank 1 of 2"] * 2
     assert done.stderr == ""
+
+
+def test_small_batches_get_one_thread_and_others_what_torch_chooses():
+    """The main job's batches are small: with two threads and a busy core they took minutes instead of seconds."""
+    assert threads_for(64, (1, 8, 8)) == 1
+    assert threads_for(128, (3, 32, 32)) is None
