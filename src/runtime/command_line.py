@@ -91,8 +91,11 @@ def check_command_line(config_path: str, config_name: str, filled_later: Iterabl
     config, multirun = _composed(line, arguments.multirun)
     _check_additions(line)
     if arguments.cfg is None:
-        folder = _output_folder(config, multirun)
-        _check_values(config, set(filled_later))
+        try:
+            folder = _output_folder(config, multirun)
+            _check_values(config, set(filled_later))
+        finally:
+            HydraConfig.instance().cfg = None  # nothing runs yet: paths must not be taken as relative to a run's start
         check_folder(folder)
 
 
