@@ -39,7 +39,7 @@ def search(config: DictConfig) -> None:
     )
     recipe = Recipe.from_config(config.retrain, config.trainer, task)
     callbacks = prepare.build_callbacks(config.method.callbacks, config.callbacks)
-    progress = bind(build, config.callbacks.search_progress, "callbacks.search_progress")
+    progress = bind(prepare.build_callbacks, {"search_progress": config.callbacks.get("search_progress")})
 
     with prepare.open_loggers(config, folder, f"{config.method.name}-{name}-{data.name}") as loggers:
         trainer = make_trainer(config.trainer, list(callbacks.values()), loggers)
@@ -49,8 +49,9 @@ def search(config: DictConfig) -> None:
         if trainer.is_global_zero:
             network = trained["found"].network if trained else None
             write_results(folder, rows, network, data, config.export.formats)
-            callbacks["pareto_report"].write(module, rows)
-            print(f"\n{module.remark()}\nreport: {callbacks['pareto_report'].path}\nrun folder: {folder}")
+            if "pareto_report" in callbacks:
+                callbacks["pareto_report"].write(module, rows)
+            print(f"\n{module.remark()}\nrun folder: {folder}")
 
 
 if __name__ == "__main__":

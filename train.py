@@ -13,6 +13,7 @@ from src.runtime.launch import launch
 def train(config: DictConfig) -> None:
     """One run: a training from scratch, or from given weights; a test; the exported programs."""
     # torch and Lightning are imported once the command line has been checked: a typo is answered at once
+    from src.errors import check_range
     from src.methods.final_training import Recipe, table_row
     from src.runtime import preparation as prepare
     from src.runtime.architecture import save_architecture
@@ -22,6 +23,7 @@ def train(config: DictConfig) -> None:
     folder, data = prepare.run_folder(config), prepare.prepared_data(config)
     architecture, name = prepare.model_config(config), prepare.model_name(config)
     weights = prepare.weights_file(config)
+    check_range("epochs", config.epochs, 1)
     recipe = Recipe.from_config(config, config.trainer, build(config.task, "task"))
     callbacks = list(prepare.build_callbacks(config.callbacks).values())
 

@@ -1,7 +1,7 @@
 """AdaS: a learning rate for each layer from its knowledge gain (Hosseini & Plataniotis, arXiv 2006.06587).
 
-When to use: to repeat CONet's published searches (`method/schedule=adas`), which trained with it; in place of a
-`scheduler`. Cost: none beside `RankMeasurement`, which must stand before it.
+When to use: to repeat CONet's published searches, which trained with it (conf/experiment), with `scheduler=constant`.
+Cost: none beside `RankMeasurement`, which must stand before it.
 """
 
 import pytorch_lightning as pl
@@ -41,7 +41,7 @@ class AdaS(pl.Callback):
         if self.measurement.every_n_epochs > 1:
             raise UserError("AdaS needs the ranks of every epoch: rank_measurement.every_n_epochs must be 1")
         if pl_module.scheduler is not None:
-            raise UserError("AdaS sets the learning rates: give scheduler=null beside it")
+            raise UserError("AdaS sets the learning rates: give scheduler=constant beside it")
         pl_module.parameter_groups = lambda: layer_groups(pl_module.network)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -49,7 +49,7 @@ class AdaS(pl.Callback):
         if len(history) < 2:
             return
         for group in trainer.optimizers[0].param_groups:
-            now, before = (_gain(epoch, group["layer"], group["sides"]) for epoch in (history[-1], history[-2]))
+            now, before = (_gain(epochs, group["layer"], group["sides"]) for epochs in (history, history[:-1]))
             group["lr"] = max(self.beta * group["lr"] + self.zeta * (now - before), self.min_lr)
 
 
@@ -72,7 +72,14 @@ def layer_groups(network: nn.Module) -> list[dict]:
     return groups
 
 
-def _gain(epoch: dict, layer: str, sides: tuple[str, ...]) -> float:
-    """The mean knowledge gain of a layer; a factorisation that failed counts as no gain."""
-    gains = [0.0 if epoch[layer, side].failed else epoch[layer, side].gain for side in sides]
+def _gain(history: list[dict], layer: str, sides: tuple[str, ...]) -> float:
+    """The mean knowledge gain of a layer after the last epoch of `history`.
+
+    A factorisation that failed keeps the gain of the epoch before, as in the released code; as a gain of 0 it would
+    look like a collapse of the layer, and its return like a leap.
+    """
+    gains = []
+    for side in sides:
+        measured = (epoch[layer, side] for epoch in reversed(history))
+        gains.append(next((entry.gain for entry in measured if not entry.failed), 0.0))
     return sum(gains) / len(gains)

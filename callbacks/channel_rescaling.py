@@ -32,7 +32,8 @@ class ChannelRescaling(pl.Callback):
         stop_test_before_halving: whether that test sees the step before it is halved (released code) or after.
         slope_eps: added to the epochs of a slope, as in the released code.
         votes: "corrected" or "released" (see `src.graph.votes`).
-        patience: the search ends when no width has moved at this many updates in a row; 0: never before the last trial.
+        patience: the search ends when no width has moved at this many updates in a row, or all have stopped; 0: all
+            trials are done.
     """
 
     def __init__(
@@ -89,14 +90,15 @@ class ChannelRescaling(pl.Callback):
         epochs = len(self.measurement.history)
         if epochs < pl_module.epochs_per_trial:
             return
-        slopes, conditions = self._measured()
+        # eigenvalues may differ in the last digit between kinds of machines: rank 0 decides for all
+        slopes, conditions = trainer.strategy.broadcast(self._measured())
         pl_module.record(trainer, self._candidate(trainer, pl_module))
         before = dict(pl_module.widths)
         after = {name: self._moved(pl_module, name, slopes, conditions) for name in before}
         self.unmoved = self.unmoved + 1 if after == before else 0
         self.measurement.begin_trial()
         settled = all(self.states[name].stopped or not self.ballot[name] for name in after)
-        if settled or (self.patience and self.unmoved >= self.patience):
+        if self.patience and (settled or self.unmoved >= self.patience):
             pl_module.finish(after)
             trainer.should_stop = True
         elif pl_module.trial + 1 == pl_module.trials:

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from src.errors import check_choice, check_range
 from src.lowrank.evbmf import SOLVERS
-from src.lowrank.metrics import NORMALISATIONS, RankMetrics, measure
+from src.lowrank.metrics import NORMALISATIONS, RankMetrics, failed_keys, measure
 
 
 class RankMeasurement(pl.Callback):
@@ -59,7 +59,7 @@ class RankMeasurement(pl.Callback):
             metrics = measure(weights, solver=self.solver, normalise=self.normalise)
         finally:
             torch.set_num_threads(threads)
-        self.failures += sum(entry.failed for entry in metrics.values())
+        self.failures += len(failed_keys(metrics))
         return metrics
 
     def begin_trial(self) -> None:

@@ -39,10 +39,8 @@ def settings(scheduled: bool = True) -> dict:
 
 
 def conet(trials: int = 3, epochs_per_trial: int = 2, seed: int = 0, **options) -> CONet:
-    options = {"init_width": 16, "min_width": 8, "max_width": 64, **options}
-    return CONet(
-        BASE, (1, 8, 8), trials=trials, epochs_per_trial=epochs_per_trial, seed=seed, **{**settings(), **options}
-    )
+    options = {"base": BASE, "input_shape": (1, 8, 8), "init_width": 16, "min_width": 8, "max_width": 64, **options}
+    return CONet(trials=trials, epochs_per_trial=epochs_per_trial, seed=seed, **{**settings(), **options})
 
 
 def run(module: CONet, *more: pl.Callback, measurement: RankMeasurement | None = None, **rescaling) -> pl.Trainer:

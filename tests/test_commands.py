@@ -98,6 +98,7 @@ def test_the_weights_of_a_run_folder_give_its_test_error(run, tmp_path):
 def test_a_search_goes_on_from_a_run_folder(run, tmp_path):
     folder, _ = run
     short = [word for word in SHORT if "model" not in word and "retrain" not in word]
+    # the data is that of the run, without a word
     command("search.py", *short, f"architecture={folder}", "retrain.epochs=0", "logger=none", folder=tmp_path / "on")
     found = _yaml(tmp_path / "on" / "architecture.yaml")
     assert found["model"] == _yaml(folder / "architecture.yaml")["model"]  # not nested in one another
@@ -153,9 +154,12 @@ class Net(torch.nn.Module):
         (["method.trials=0"], "method.trials=0"),
         (["method.delta=fast"], "method.delta='fast'"),
         (["data=mnist", "data.root=/nowhere"], "/nowhere"),
-        (["optimizer.lr=1e30", "scheduler=null"], "diverged"),
+        (["optimizer.lr=1e30", "scheduler=constant"], "diverged"),
         (["model=custom", "model._target_=branching.Net"], "x.mean() > 0"),
-        (["architecture=/nowhere/run"], "/nowhere/run"),
+        (["optimizer=adamm"], "'adam'"),
+        (["optimizer=null"], "optimizer"),
+        (["export.formats=[pt3]"], "'pt2'"),
+        (["model=torchvision", "model.name=mobilenet_v2"], "data.channels"),
         (["trainer=gpu"], "no GPU"),
     ],
 )

@@ -1,10 +1,11 @@
 """The channel graph of a network: its width groups, the layers that read and write them, and what follows them."""
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from torch import fx, nn
+from torch import nn
 
 from src.errors import UserError, did_you_mean
 from src.graph import function_rules, module_rules
@@ -30,6 +31,7 @@ class ChannelGraph:
     groups: list[Group]
     layers: list[Layer]
     slots: list[Slot]
+    norms: dict[str, Segments]  # of group and layer norms
     unknown: dict[str, str]  # op without a rule -> the first module that it stands in
     trace: Trace = field(repr=False)
     input_shape: tuple[int, int, int]
@@ -77,7 +79,8 @@ def channel_graph(model: nn.Module, input_shape: tuple[int, int, int]) -> Channe
     propagate(state, evaluated, module_rules.RULES, function_rules.RULES)
     layers = list(state.layers)
     if _unseen(model, state):
-        propagate(state, trace(model, input_shape, training=True), module_rules.RULES, function_rules.RULES)
+        with suppress(UserError):  # modules that are never called; training itself will say what it does not like
+            propagate(state, trace(model, input_shape, training=True), module_rules.RULES, function_rules.RULES)
     if state.unknown:
         known = ", ".join(f"{op} (in {module})" for op, module in state.unknown.items())
         warnings.warn(
@@ -110,6 +113,7 @@ def _settled(model, state: Propagation, layers: list[Layer], evaluated: Trace, i
         Layer(x.name, x.kind, settle(x.inputs), settle(x.outputs), x.groups, x.kernel, x.positions) for x in layers
     ]
     slots = [Slot(slot.tensor, slot.dim, settle(slot.segments), slot.divisor) for slot in state.slots.values()]
+    norms = {name: settle(segments) for name, segments in state.norms.items()}
     groups, names = [], set()
     for variable in used:
         entry = widths.variables[variable]
@@ -119,9 +123,4 @@ def _settled(model, state: Propagation, layers: list[Layer], evaluated: Trace, i
         names.add(name)
         groups.append(Group(name, entry.size, entry.multiple, entry.frozen))
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    return ChannelGraph(groups, settled, slots, dict(state.unknown), evaluated, input_shape, shapes)
-
-
-def layer_of(node: fx.Node, layers: set[str]) -> str | None:
-    """The convolution or linear layer that `node` calls, if it is one."""
-    return node.target if node.op == "call_module" and node.target in layers else None
+    return ChannelGraph(groups, settled, slots, norms, dict(state.unknown), evaluated, input_shape, shapes)

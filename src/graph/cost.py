@@ -45,8 +45,9 @@ class CostPolynomial:
             widths = self.vector(widths)[0]
         widths = widths.to(torch.float64)
         # (w, 1) Q (w, 1)^T without building (w, 1): quadratic, linear and constant part
-        product = torch.addmm(form[:-1, -1] + form[-1, :-1], widths.reshape(-1, len(self.names)), form[:-1, :-1])
-        values = torch.linalg.vecdot(product, widths.reshape(-1, len(self.names))) + form[-1, -1]
+        rows = widths.reshape(prod(widths.shape[:-1]), len(self.names))  # there may be no name at all
+        product = torch.addmm(form[:-1, -1] + form[-1, :-1], rows, form[:-1, :-1])
+        values = torch.linalg.vecdot(product, rows) + form[-1, -1]
         # integers up to 2^53 are exact in float64; rounding removes the error of divisions by a number of groups
         return values.round_().to(torch.int64).reshape(widths.shape[:-1])
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import fx
 
-from src.graph.propagation import Channels, Propagation, Rule, Unknown, moved
+from src.graph.propagation import Channels, Layer, Propagation, Rule, Unknown, moved
+from src.graph.tracing import BATCH
 
 RULES: dict[str, Rule] = {}
 
@@ -22,6 +23,18 @@ def _argument(node: fx.Node, position: int, name: str, default: Any = None) -> A
     return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 
 
+@_for("conv1d conv2d conv3d linear")
+def functional_layer(state: Propagation, node: fx.Node) -> Any:
+    """A convolution or linear map with a weight that no layer holds: its widths stay, its MACs count."""
+    shape, weight = state.shape(node), state.shape(node.args[1])
+    found = state.give_up(node, f"{node.target.__name__} with a weight of its own")
+    axis = len(shape) - 1 if len(weight) == 2 else 1
+    inputs, outputs = (state.widths.new(node.name, size, frozen="a weight of its own") for size in weight[1::-1])
+    positions = prod(shape) // (BATCH * shape[axis])
+    state.layers.append(Layer(node.name, "functional", inputs, outputs, 1, prod(weight[2:]), positions))
+    return found
+
+
 @_for(
     "relu relu6 hardswish hardsigmoid hardtanh silu gelu sigmoid logsigmoid tanh elu selu celu leaky_relu mish "
     "softplus softsign threshold dropout dropout1d dropout2d dropout3d alpha_dropout stochastic_depth "
@@ -29,7 +42,10 @@ def _argument(node: fx.Node, position: int, name: str, default: Any = None) -> A
     "detach to float half bfloat16 double type type_as requires_grad"
 )
 def elementwise(state: Propagation, node: fx.Node) -> Any:
-    return state.channels.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
+    others = [value for value in node.args[1:] if isinstance(value, fx.Node) and state.shape(value)]
+    if not isinstance(node.args[0], fx.Node) or others:
+        return arithmetic(state, node)  # 2 ** x, clamp(x, low): a second tensor, or the first is none
+    return state.channels.get(node.args[0])
 
 
 @_for(
@@ -39,8 +55,8 @@ def elementwise(state: Propagation, node: fx.Node) -> Any:
 def positions_only(state: Propagation, node: fx.Node) -> Any:
     """Pooling and resampling; padding unless it adds channels."""
     given = state.of(node.args[0])
-    if given is not None and state.shape(node)[given.axis] != state.shape(node.args[0])[given.axis]:
-        raise Unknown("of channels")
+    if given is not None and given.split > 1:
+        raise Unknown("in the middle of a channel shuffle")
     return given
 
 
@@ -52,7 +68,13 @@ def expansion(state: Propagation, node: fx.Node) -> Any:
         return None
     before, after = state.shape(node.args[0]), state.shape(node)
     axis = given.axis + len(after) - len(before)
-    sizes = node.args[1:] if node.target == "expand" else []
+    if node.target == "expand_as":
+        other = state.of(node.args[1])
+        if other is None or other.axis != axis:
+            raise Unknown("a tensor of another layout")
+        state.widths.unify(given.segments, other.segments, "it is expanded as a tensor of another layout")
+        return moved(given, axis)
+    sizes = node.args[1] if isinstance(node.args[1], (tuple, list)) else node.args[1:]
     if after[axis] != before[given.axis] or any(size == after[axis] for size in sizes) or given.split > 1:
         raise Unknown("to a size that the forward fixes")
     return moved(given, axis)
@@ -110,9 +132,9 @@ def _bind_operand(state: Propagation, node: fx.Node, value: Any, channels: Chann
         value, dim = value.args[0], 0
         if len(state.shape(value)) > 1:
             raise Unknown("with a tensor of unknown layout")
-    if all(state.widths.variables[variable].frozen for variable, _ in state.widths.resolve(channels.segments)):
+    if state.frozen(channels.segments):
         return  # a width that cannot change anyway: the images' own mean, say
-    if value.op != "get_attr" or not state.registered(value.target):
+    if value.op != "get_attr" or not state.resizable(value.target):
         raise Unknown("with a tensor of unknown layout")
     state.bind(value.target, dim, channels.segments)
 
@@ -167,7 +189,7 @@ def getitem(state: Propagation, node: fx.Node) -> Any:
     source, index = node.args
     found = state.channels.get(source)
     if isinstance(found, tuple):
-        return found[index] if isinstance(index, int) else None
+        return found[index] if isinstance(index, (int, slice)) else None
     if not isinstance(found, Channels):
         return None
     entries = list(index) if isinstance(index, tuple) else [index]
@@ -187,7 +209,7 @@ def getitem(state: Propagation, node: fx.Node) -> Any:
     return moved(found, axis)
 
 
-@_for("mean sum amax amin var std logsumexp norm")
+@_for("mean sum amax amin logsumexp")
 def reduction(state: Propagation, node: fx.Node) -> Any:
     """Over positions it keeps the channels; over channels none are left."""
     given = state.of(node.args[0])
@@ -267,9 +289,11 @@ def squeeze(state: Propagation, node: fx.Node) -> Any:
     dim = _argument(node, 1, "dim")
     if dim is None:
         return moved(given, given.axis - sum(size == 1 for size in before[: given.axis]))
-    change = len(after) - len(before)
-    dim %= max(len(before), len(after))
-    return moved(given, given.axis + (change if dim <= given.axis else 0))
+    rank, step = max(len(before), len(after)), len(after) - len(before)
+    dims = {each % rank for each in (dim if isinstance(dim, (tuple, list)) else [dim])}
+    if step > 0:
+        return moved(given, given.axis + sum(each <= given.axis for each in dims))
+    return moved(given, given.axis - sum(each < given.axis and before[each] == 1 for each in dims))
 
 
 @_for("view reshape")
@@ -307,10 +331,3 @@ def view(state: Propagation, node: fx.Node) -> Any:
         if part is not None and isinstance(sizes[axis], int):
             return Channels(axis, part, split=after[axis])
     raise Unknown("to a size that the forward fixes")
-
-
-def operands(node: fx.Node) -> list[fx.Node]:
-    """The tensors that an addition adds; empty for anything else."""
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    added = node.op in ("call_function", "call_method") and name.rstrip("_") in ("add", "iadd")
-    return [value for value in node.args[:2] if isinstance(value, fx.Node)] if added else []

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 FANS = ("in", "out", "none")
-SMALL = 64  # entries under which the shape of a distribution cannot be told: taken as uniform only if it looks so
+SMALL = 64  # a weight with fewer entries says too little of its deviation
 
 
 def fan(shape: tuple[int, ...], mode: str) -> float:
@@ -63,6 +64,9 @@ def redraw(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
     new = {}
     for name, shape in shapes.items():
         owner = model.get_submodule(name.rpartition(".")[0])
+        if isinstance(owner, _NormBase) and name.endswith(("running_mean", "running_var")):
+            new[name] = torch.full(shape, float(name.endswith("var")), device=tensors[name].device)
+            continue
         mode = next((modes[kind] for kind in modes if isinstance(owner, kind)), "none")
         scale = 1.0
         if mode != "none":

@@ -11,6 +11,7 @@ from torchvision.ops.misc import Permute
 from src.graph import function_rules
 from src.graph.propagation import Channels, Layer, Propagation, Rule, Unknown
 from src.graph.segments import Segments
+from src.graph.tracing import BATCH
 
 RULES: dict[type, Rule] = {}
 
@@ -30,12 +31,33 @@ def _input(state: Propagation, node: fx.Node) -> Channels | None:
 def _inputs(state: Propagation, node: fx.Node, axis: int, size: int) -> Segments:
     """What a layer reads at `axis`: the channels of its input, or a fixed width where those lie elsewhere."""
     given = _input(state, node)
-    if given is not None and given.axis == axis and given.split == 1:
+    fits = given is not None and given.axis == axis and given.split == 1
+    if fits and state.widths.size(state.widths.resolve(given.segments)) == size:
         return given.segments
     if given is not None:
-        op = f"{type(state.model.get_submodule(node.target)).__name__} over something other than the channels"
-        state.give_up(node, op)
-    return state.bound(f"{node.target}.weight", 1) or state.widths.new(node.name, size, frozen="what it reads is fixed")
+        state.give_up(node, f"{type(state.model.get_submodule(node.target)).__name__} not over the channels alone")
+    return state.widths.new(node.name, size, frozen="what it reads is fixed")
+
+
+def _bind_layer(
+    state: Propagation, node: fx.Node, sides: dict[int, tuple[Segments, int]], outputs: Segments, size: int
+) -> None:
+    """Ties the dimensions of the weight, {dim: (segments, divisor)}, the bias, and what a subclass adds.
+
+    A subclass may hold one number for each output (the gain of a weight-standardised convolution). One that holds more
+    (a mask) keeps its widths.
+    """
+    module, name = state.model.get_submodule(node.target), node.target
+    for dim, (segments, divisor) in sides.items():
+        state.bind(f"{name}.weight", dim, segments, divisor)
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    for key, tensor in own:
+        if key != "weight" and tensor.dim() and tensor.numel() == len(tensor) == size:
+            state.bind(f"{name}.{key}", 0, outputs)
+        elif key != "weight" and tensor.numel() > 1:
+            state.unknown.setdefault(f"{type(module).__name__} with {key}", name)
+            for segments in (outputs, *(segments for segments, _ in sides.values())):
+                state.widths.freeze(segments, f"{name}.{key} has a shape of its own")
 
 
 @_for(conv._ConvNd)
@@ -47,23 +69,20 @@ def convolution(state: Propagation, node: fx.Node) -> Channels:
     inputs = _inputs(state, node, axis, module.in_channels)
     in_dim, out_dim = (0, 1) if module.transposed else (1, 0)
     groups, kernel = module.groups, prod(module.kernel_size)
-    positions = prod((state.shape(node.args[0]) if module.transposed else shape)[axis + 1 :])
-    weight = f"{name}.weight"
+    # over all but the channels: positions, and what a forward has folded into the batch
+    whole, channels = (state.shape(node.args[0]), module.in_channels) if module.transposed else (shape, shape[axis])
+    positions = prod(whole) // (BATCH * channels)
     if groups > 1 and groups == module.in_channels and not module.transposed:
         outputs = tuple((variable, times * (module.out_channels // groups)) for variable, times in inputs)
-        kind = "depthwise"
-        state.bind(weight, 0, outputs)
+        kind, sides = "depthwise", {0: (outputs, 1)}
     else:
         kind = "transposed" if module.transposed else "grouped" if groups > 1 else "conv"
-        outputs = state.bound(weight, out_dim) or state.widths.new(name, module.out_channels)
-        state.bind(weight, in_dim, inputs, 1 if module.transposed else groups)
-        state.bind(weight, out_dim, outputs, groups if module.transposed else 1)
+        outputs = state.bound(f"{name}.weight", out_dim) or state.widths.new(name, module.out_channels)
+        per_group = (groups, 1) if not module.transposed else (1, groups)
+        sides = {in_dim: (inputs, per_group[0]), out_dim: (outputs, per_group[1])}
         for side in (inputs, outputs) if groups > 1 else ():
             state.widths.demand_multiple(side, groups, f"{name} has {groups} groups")
-    for key, tensor in module.named_parameters(recurse=False):
-        # the bias, and what a subclass adds for each output (the gain of a weight-standardised convolution)
-        if key != "weight" and tensor.numel() == len(tensor) == module.out_channels:
-            state.bind(f"{name}.{key}", 0, outputs)
+    _bind_layer(state, node, sides, outputs, module.out_channels)
     state.layers.append(Layer(name, kind, inputs, outputs, groups, kernel, positions))
     return Channels(axis, outputs)
 
@@ -75,11 +94,8 @@ def linear(state: Propagation, node: fx.Node) -> Channels:
     shape = state.shape(node)
     inputs = _inputs(state, node, len(shape) - 1, module.in_features)
     outputs = state.bound(f"{name}.weight", 0) or state.widths.new(name, module.out_features)
-    state.bind(f"{name}.weight", 0, outputs)
-    state.bind(f"{name}.weight", 1, inputs)
-    if module.bias is not None:
-        state.bind(f"{name}.bias", 0, outputs)
-    state.layers.append(Layer(name, "linear", inputs, outputs, 1, 1, prod(shape[1:-1])))
+    _bind_layer(state, node, {0: (outputs, 1), 1: (inputs, 1)}, outputs, module.out_features)
+    state.layers.append(Layer(name, "linear", inputs, outputs, 1, 1, prod(shape[:-1]) // BATCH))
     return Channels(len(shape) - 1, outputs)
 
 
@@ -106,6 +122,7 @@ def group_norm(state: Propagation, node: fx.Node) -> Channels:
     if given is None or given.axis != 1 or given.split > 1:
         raise Unknown("over something other than the channels")
     _bind_vectors(state, node.target, module, given, module.num_channels)
+    state.norms[node.target] = given.segments
     if 1 < module.num_groups < module.num_channels:
         reason = f"{node.target} normalises {module.num_groups} groups"
         state.widths.demand_multiple(given.segments, module.num_groups, reason)
@@ -127,6 +144,7 @@ def layer_norm(state: Propagation, node: fx.Node) -> Channels | None:
     if len(module.normalized_shape) > 1:
         raise Unknown("over more than the channels")
     _bind_vectors(state, node.target, module, given, size)
+    state.norms[node.target] = given.segments
     return given
 
 
@@ -153,6 +171,8 @@ _ACTIVATIONS = [
 def positions_only(state: Propagation, node: fx.Node) -> Any:
     """Pooling, padding and resampling change positions and never channels."""
     given = _input(state, node)
+    if given is not None and given.split > 1:
+        raise Unknown("in the middle of a channel shuffle")
     if given is not None and state.shape(node)[given.axis] != state.shape(node.args[0])[given.axis]:
         raise Unknown("over the channels")
     return given

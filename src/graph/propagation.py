@@ -4,11 +4,14 @@
 `module_rules` and `function_rules`. An op without a rule freezes the groups that it touches.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from src.graph.segments import Segments, WidthVariables
 from src.graph.tracing import Trace
@@ -59,6 +62,7 @@ class Propagation:
     widths: WidthVariables = field(default_factory=WidthVariables)
     layers: list[Layer] = field(default_factory=list)
     slots: dict[tuple[str, int], Slot] = field(default_factory=dict)
+    norms: dict[str, Segments] = field(default_factory=dict)  # group and layer norms, which may have no vectors
     unknown: dict[str, str] = field(default_factory=dict)  # op -> the first module that it stands in
     seen: set[str] = field(default_factory=set)  # leaf modules that the walk has come to
     channels: dict[fx.Node, Any] = field(default_factory=dict)  # of the walk under way
@@ -72,16 +76,50 @@ class Propagation:
         return found if isinstance(found, Channels) else None
 
     def bind(self, tensor: str, dim: int, segments: Segments, divisor: int = 1) -> None:
-        """`dim` of a parameter or buffer has the size of `segments`; a second binding ties both."""
+        """`dim` of a parameter or buffer has the size of `segments`; a second binding ties both.
+
+        What cannot be resized keeps its width, and with it all that is tied to it.
+        """
+        if not self.resizable(tensor) and not self.frozen(segments):
+            self.unknown.setdefault(f"{tensor} (fixed or shared values)", self.trace.module_of_tensor(tensor))
+            self.widths.freeze(segments, f"{tensor} holds fixed or shared values")
         slot = self.slots.setdefault((tensor, dim), Slot(tensor, dim, segments, divisor))
         if slot.segments is not segments:
             self.widths.unify(slot.segments, segments, f"{tensor} is shared by layers of different widths")
 
-    def registered(self, tensor: str) -> bool:
-        """Whether `tensor` is a parameter or buffer, which can be resized, and not just an attribute."""
+    def check(self, node: fx.Node) -> None:
+        """Raises `Unknown` where the channels that a rule gave do not have the size that the tensor has."""
+        found = self.of(node)
+        if found is None:
+            return
+        shape, size = self.shape(node), self.widths.size(self.widths.resolve(found.segments))
+        parts = (found.split, size) if not found.shuffled else (size, found.split)
+        expected = parts if found.split > 1 else (size,)
+        if not _is_shape(shape) or tuple(shape[found.axis : found.axis + len(expected)]) != expected:
+            raise Unknown("in a way that changes the channels")
+
+    def resizable(self, tensor: str) -> bool:
+        """Whether `tensor` may get another shape: a parameter that is trained, or statistics of a normalisation.
+
+        Not: an attribute that is just a tensor, fixed values (a blur kernel, a position code), and a parameter that
+        several modules share or that another one computes.
+        """
         owner, _, name = tensor.rpartition(".")
         module = self.model.get_submodule(owner)
-        return name in module._parameters or name in module._buffers
+        if name in module._buffers:
+            values = module._buffers[name]
+            return isinstance(module, _NormBase) or values is None or bool((values == values.flatten()[:1]).all())
+        parameter = module._parameters.get(name)
+        return parameter is not None and parameter.requires_grad and id(parameter) not in self.shared
+
+    @cached_property
+    def shared(self) -> set[int]:
+        """The parameters that are registered under several names."""
+        seen = Counter(id(p) for _, p in self.model.named_parameters(remove_duplicate=False))
+        return {key for key, count in seen.items() if count > 1}
+
+    def frozen(self, segments: Segments) -> bool:
+        return all(self.widths.variables[variable].frozen for variable, _ in self.widths.resolve(segments))
 
     def bound(self, tensor: str, dim: int) -> Segments | None:
         """The segments that `dim` of a parameter was bound to before (a module that is called twice)."""
@@ -147,6 +185,7 @@ def propagate(
             usable = rule is not None and bool(node.args)  # rules read the tensor from the first position
             try:
                 state.channels[node] = rule(state, node) if usable else state.give_up(node, op)
+                state.check(node)
             except Unknown as use:
                 state.channels[node] = state.give_up(node, f"{op} {use}".strip())
 

@@ -7,8 +7,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from src.errors import UserError
 from src.graph.channel_graph import ChannelGraph, channel_graph
 from src.graph.initialise import redraw
+from src.graph.tracing import trace
 
 
 def resized(
@@ -47,7 +49,22 @@ def resized(
     depthwise = {layer.name for layer in graph.layers if layer.kind == "depthwise"}
     for owner in {name.rpartition(".")[0] for name in changed}:
         _describe(model.get_submodule(owner), owner in depthwise)
+    for name, segments in graph.norms.items():
+        _describe_norm(model.get_submodule(name), sum(sizes[group] * times for group, times in segments))
     return model
+
+
+def check_resizable(model: nn.Module, graph: ChannelGraph) -> None:
+    """Runs `model` at changed widths, on the meta device; raises `UserError` where its forward does not follow them.
+
+    What a forward hides from the trace (a width that it computes from an attribute, say) would otherwise end a search
+    in its second trial.
+    """
+    other = resized(model, {group.name: group.width + group.multiple for group in graph.free}, graph.input_shape, graph)
+    try:
+        trace(other, graph.input_shape)
+    except UserError as error:
+        raise UserError(f"the widths of this model cannot be changed: at other widths, {error}") from error
 
 
 def _replace(model: nn.Module, name: str, values: torch.Tensor) -> None:
@@ -74,14 +91,17 @@ def _describe(module: nn.Module, depthwise: bool) -> None:
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, _NormBase):
         module.num_features = _length(module)
-    elif isinstance(module, nn.GroupNorm):
-        size = _length(module)
-        module.num_groups = size if module.num_groups == module.num_channels else module.num_groups
-        module.num_channels = size
-    elif isinstance(module, nn.LayerNorm):
-        module.normalized_shape = (_length(module),)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = _length(module)
+
+
+def _describe_norm(module: nn.Module, size: int) -> None:
+    """Group and layer norms, which need not have vectors that tell their width."""
+    if isinstance(module, nn.GroupNorm):
+        module.num_groups = size if module.num_groups == module.num_channels else module.num_groups
+        module.num_channels = size
+    else:
+        module.normalized_shape = (size,)
 
 
 def _length(module: nn.Module) -> int:

@@ -119,9 +119,9 @@ class WidthVariables:
             # one channel of the finer variable against several: the coarse one is a repetition of the fine one
             if first.size * times_u != second.size * times_v:
                 return False
-            (coarse, fine, factor) = (u, v, times_v // times_u) if times_u < times_v else (v, u, times_u // times_v)
             if max(times_u, times_v) % min(times_u, times_v):
                 return False
+            (coarse, fine, factor) = (u, v, times_v // times_u) if times_u < times_v else (v, u, times_u // times_v)
             self._absorb(coarse, ((fine, factor),))
             return True
         if first.size == second.size:

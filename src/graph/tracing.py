@@ -27,7 +27,10 @@ class _Tracer(fx.Tracer):
         self.deepest: tuple[str, str] | None = None  # the module in which a failure began
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, LEAVES) or super().is_leaf_module(module, name)
+        # a convolution with modules of its own (a low-rank update, a computed weight) is more than the layer; a norm
+        # with an activation (timm's BatchNormAct2d) is not
+        more = isinstance(module, (_ConvNd, nn.Linear)) and any(True for _ in module.children())
+        return (isinstance(module, LEAVES) or super().is_leaf_module(module, name)) and not more
 
     def call_module(self, module, forward, args, kwargs):
         try:
@@ -48,6 +51,11 @@ class Trace:
         """The path of the module in whose forward `node` stands, for messages."""
         stack = node.meta.get("nn_module_stack") or {}
         return next(reversed(stack), "") or "the model itself"
+
+
+    @staticmethod
+    def module_of_tensor(tensor: str) -> str:
+        return tensor.rpartition(".")[0] or "the model itself"
 
 
 class _ShapeInterpreter(fx.Interpreter):
@@ -86,12 +94,14 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], training: bool = 
 
     Raises `UserError` that names the module and the op where the model cannot be traced or does not take such images.
     """
-    shadow = on_meta(model).train(training)
     tracer = _Tracer()
     try:
+        shadow = on_meta(model).train(training)
         graph = tracer.trace(shadow)
     except Exception as error:
         raise UserError(_cannot_trace(model, tracer, error)) from error
+    for node in graph.nodes:
+        _by_position(node)
     # a model that holds tensors which are neither parameters nor buffers cannot run on the meta device
     for module, device in ((shadow, "meta"), (None, "cpu")):
         module = module or copy.deepcopy(model).cpu().train(training)
@@ -103,6 +113,18 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], training: bool = 
         except Exception as error:
             failure = error
     raise UserError(_cannot_run(model, interpreter, graph, input_shape, failure)) from failure
+
+
+def _by_position(node: fx.Node) -> None:
+    """Tensors that are given by name (`input=`, `other=`, `axis=`) stand where the rules look for them."""
+    kwargs = dict(node.kwargs)
+    if node.op in ("call_module", "call_function") and not node.args and "input" in kwargs:
+        node.args = (kwargs.pop("input"),)
+    if "other" in kwargs and len(node.args) == 1:
+        node.args = (*node.args, kwargs.pop("other"))
+    if "axis" in kwargs and node.op != "call_module":
+        kwargs["dim"] = kwargs.pop("axis")
+    node.kwargs = kwargs
 
 
 def _cannot_trace(model: nn.Module, tracer: _Tracer, error: Exception) -> str:
@@ -122,4 +144,7 @@ def _cannot_run(model: nn.Module, run: _ShapeInterpreter, graph: fx.Graph, input
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     name = failed.target if failed is not None and failed.op == "call_module" else getattr(failed, "name", "?")
     kind = type(model.get_submodule(name)).__name__ if failed is not None and failed.op == "call_module" else "op"
-    return f"{type(model).__name__} does not take images of shape {tuple(input_shape)}: {name!r} ({kind}) says: {first}"
+    return (
+        f"{type(model).__name__} does not take images of shape {tuple(input_shape)}: {name!r} ({kind}) says: {first}; "
+        "data.channels and data.image_size fit the images to a model"
+    )

@@ -6,8 +6,7 @@ A vote says: the rank of this unfolding of this layer's weight measures this wid
 from torch import fx
 
 from src.errors import check_choice
-from src.graph.channel_graph import ChannelGraph, layer_of
-from src.graph.function_rules import operands
+from src.graph.channel_graph import ChannelGraph
 from src.graph.propagation import Layer
 from src.graph.segments import Segments
 
@@ -63,7 +62,7 @@ def _stage_boundaries(graph: ChannelGraph) -> tuple[set[str], dict[str, str]]:
     shortcuts: set[str] = set()
     moved: dict[str, str] = {}
     for node in graph.trace.graph.nodes:
-        ends = [_last_layer(value, layers) for value in operands(node)]
+        ends = [_last_layer(value, layers) for value in _added(node)]
         if len(ends) != 2 or None in ends:
             continue
         for shortcut, main in (ends, ends[::-1]):
@@ -72,11 +71,18 @@ def _stage_boundaries(graph: ChannelGraph) -> tuple[set[str], dict[str, str]]:
                 first = _last_layer(_source(first), layers)
             if first is None or first is main or fork is None:
                 continue
-            stage = _alone(graph, layers[layer_of(shortcut, set(layers))].outputs)
+            stage = _alone(graph, layers[shortcut.target].outputs)
             shortcuts.add(shortcut.target)
             if stage:
                 moved[first.target] = stage
     return shortcuts, moved
+
+
+def _added(node: fx.Node) -> list[fx.Node]:
+    """The tensors that an addition adds; empty for anything else."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    added = node.op in ("call_function", "call_method") and name.rstrip("_") in ("add", "iadd")
+    return [value for value in node.args[:2] if isinstance(value, fx.Node)] if added else []
 
 
 def _source(layer: fx.Node) -> fx.Node:
@@ -86,7 +92,7 @@ def _source(layer: fx.Node) -> fx.Node:
 
 def _last_layer(node: fx.Node | None, layers: dict[str, Layer]) -> fx.Node | None:
     """The convolution that `node` comes from through ops with one input; None where an addition or the input is met."""
-    while node is not None and layer_of(node, set(layers)) is None:
+    while node is not None and not (node.op == "call_module" and node.target in layers):
         inputs = node.all_input_nodes
         node = inputs[0] if len(inputs) == 1 and node.op in ("call_module", "call_function", "call_method") else None
     return node

@@ -15,9 +15,11 @@ from torch import nn
 from src.errors import UserError, check_range
 from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
-from src.graph.resize import resized
+from src.graph.resize import check_resizable, resized
 from src.lowrank.width_controller import admissible_bounds, round_to_multiple
 from src.methods.search_module import SearchModule
+
+_RESIZED = f"{resized.__module__}.{resized.__name__}"
 
 
 class CONet(SearchModule):
@@ -27,7 +29,7 @@ class CONet(SearchModule):
         trials: trainings; each is followed by one update of the widths.
         epochs_per_trial: of each training.
         init_width: every width of the first trial (the paper's 32); None starts at the widths of the base model.
-        min_width, max_width: bounds of every width.
+        min_width, max_width: bounds of every width. max_width None: 256, or the widest of the model where that is more.
         multiple: of which every width is a multiple (the paper's widths are even), beside what the network demands.
         base, input_shape, seed, settings: as `SearchModule` has them.
     """
@@ -40,28 +42,36 @@ class CONet(SearchModule):
         epochs_per_trial: int = 20,
         init_width: int | None = 32,
         min_width: int = 16,
-        max_width: int = 256,
+        max_width: int | None = None,
         multiple: int = 2,
         **settings,
     ) -> None:
-        for name, value in (("trials", trials), ("epochs_per_trial", epochs_per_trial), ("multiple", multiple)):
-            check_range(f"method.{name}", value, 1)
+        # the slope of a rank takes two epochs
+        for name, value, least in (("trials", trials, 1), ("epochs_per_trial", epochs_per_trial, 2)):
+            check_range(f"method.{name}", value, least)
+        check_range("method.width_multiple", multiple, 1)
         if init_width is not None:
             check_range("method.init_width", init_width, 1)
         super().__init__(base, input_shape, **settings)
         self.trials, self.epochs_per_trial = trials, epochs_per_trial
-        self.graph = channel_graph(self.network, self.input_shape)
+        # widths are those of the model inside, also where the base is a resized one: only there do a grouped
+        # convolution and a group norm tell how many groups they have
+        self.inner, self.start = unwrapped(base, self.input_shape)
+        inner = self.fresh_network(self.inner, 0)
+        self.graph = channel_graph(inner, self.input_shape)
         if not self.graph.free:
             raise UserError("this model has no width to search: every channel group is frozen")
+        check_resizable(inner, self.graph)
+        self.start = self.graph.checked(self.start)
+        if max_width is None:
+            max_width = max(256, *(group.width for group in self.graph.free))
         self.multiples = {group.name: lcm(group.multiple, multiple) for group in self.graph.free}
         self.bounds = {name: self._bounds(name, min_width, max_width) for name in self.multiples}
         self.costs = cost_polynomial(self.graph)
         self.trial = 0
-        self.stopped = False
         self.widths = self._first_widths(init_width)
         self.network, self.config = self.network_of(self.widths, 0)
-        today = self.graph.widths()
-        self.base_network = {"macs": int(self.costs.macs(today)), "params": int(self.costs.params(today))}
+        self.base_network = {"macs": int(self.costs.macs(self.start)), "params": int(self.costs.params(self.start))}
 
     def _bounds(self, name: str, min_width: int, max_width: int) -> tuple[int, int]:
         try:
@@ -71,15 +81,18 @@ class CONet(SearchModule):
 
     def _first_widths(self, init_width: int | None) -> dict[str, int]:
         if init_width is None:
-            return self.graph.widths()
-        widths = {}
+            return dict(self.start)
+        widths = {name: round_to_multiple(init_width, multiple) for name, multiple in self.multiples.items()}
         for name, (low, high) in self.bounds.items():
-            widths[name] = min(max(round_to_multiple(init_width, self.multiples[name]), low), high)
+            if not low <= widths[name] <= high:
+                raise UserError(
+                    f"method.init_width={init_width} is not allowed: width group {name!r} must be from {low} to {high}"
+                )
         return widths
 
     def network_of(self, widths: Mapping[str, int], trial: int) -> tuple[nn.Module, dict[str, Any]]:
         """A fresh network with `widths` for `trial`, and its model config."""
-        config = resized_config(self.base, self.input_shape, widths)
+        config = resized_config(self.inner, self.input_shape, widths)
         return self.fresh_network(config, trial), config
 
     def start_trial(self, widths: Mapping[str, int]) -> None:
@@ -89,10 +102,10 @@ class CONet(SearchModule):
 
     def finish(self, widths: Mapping[str, int]) -> None:
         """Takes `widths` as the result; they are not trained any more in the search."""
-        self.widths, self.stopped = dict(widths), True
+        self.widths = dict(widths)
 
     def architecture(self) -> dict[str, Any]:
-        return resized_config(self.base, self.input_shape, self.widths)
+        return resized_config(self.inner, self.input_shape, self.widths)
 
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
         trainer.fit_loop.max_epochs = self.trials * self.epochs_per_trial
@@ -114,17 +127,21 @@ class CONet(SearchModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["conet"] = {"trial": self.trial, "widths": dict(self.widths), "stopped": self.stopped}
+        checkpoint["conet"] = {"trial": self.trial, "widths": dict(self.widths)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["conet"]
-        self.trial, self.widths, self.stopped = state["trial"], dict(state["widths"]), state["stopped"]
+        self.trial, self.widths = state["trial"], dict(state["widths"])
 
 
-def resized_config(base: dict[str, Any], input_shape: tuple[int, ...], widths: Mapping[str, int]) -> dict[str, Any]:
-    """The model config of `base` at `widths`. A base that is a resized model itself has its widths replaced."""
-    target = f"{resized.__module__}.{resized.__name__}"
-    if base.get("_target_") == target and tuple(base["input_shape"]) == tuple(input_shape):
-        return {**base, "widths": {**base["widths"], **widths}}
-    return {"_target_": target, "model": base, "input_shape": list(input_shape), "widths": dict(widths)}
+def resized_config(model: dict[str, Any], input_shape: tuple[int, ...], widths: Mapping[str, int]) -> dict[str, Any]:
+    """The model config of `model` at `widths`."""
+    return {"_target_": _RESIZED, "model": model, "input_shape": list(input_shape), "widths": dict(widths)}
+
+
+def unwrapped(base: dict[str, Any], input_shape: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, int]]:
+    """The model inside a resized one and its widths, so that searches do not nest; any other model and no widths."""
+    if base.get("_target_") == _RESIZED and tuple(base["input_shape"]) == tuple(input_shape):
+        return base["model"], dict(base["widths"])
+    return base, {}

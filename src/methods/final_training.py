@@ -1,7 +1,9 @@
 """A network trained from scratch and tested once, and the rows of the final table that come of it."""
 
 import math
+import signal
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,8 @@ class Recipe:
         val_error = float(trainer.callback_metrics[f"{prefix}val/error"])
         trainer.test(module, datamodule=data, verbose=False)
         test_error = float(trainer.callback_metrics[f"{prefix}test/error"])
+        if trainer.received_sigterm:
+            raise SystemExit(128 + signal.SIGTERM)
         return TrainedNetwork(module.network, val_error, test_error, seconds, trainer.is_global_zero)
 
     def _module(self, config: Mapping[str, Any], seed: int, prefix: str, weights: Path | None) -> TrainingModule:
@@ -111,7 +115,7 @@ def compare(
     data: pl.LightningDataModule,
     seed: int,
     loggers: Sequence[Logger] = (),
-    progress: Callable[[], Callback] | None = None,
+    progress: Callable[[], Mapping[str, Callback]] = dict,
 ) -> tuple[list[dict[str, Any]], dict[str, TrainedNetwork]]:
     """Trains and tests each of the model configs `recipe.repeats` times, alike.
 
@@ -124,7 +128,7 @@ def compare(
         for repeat in range(recipe.repeats if recipe.epochs else 0):
             word = name.split()[0]
             prefix = f"{word}/" if recipe.repeats == 1 else f"{word}-{repeat}/"
-            callbacks = [progress()] if progress else []
+            callbacks = list(progress().values())
             data.order_seed = seed + repeat
             runs.append(recipe.train(config, data, seed + repeat, loggers, prefix, callbacks))
         data.order_seed = seed
@@ -138,9 +142,14 @@ def table_row(
     name: str, config: Mapping[str, Any], input_shape: tuple[int, int, int], runs: Sequence[TrainedNetwork]
 ) -> dict[str, Any]:
     """A row of the final table: name, widths, parameters, MACs, and of each run its errors (%) and seconds."""
-    graph = channel_graph(network_from(config), input_shape)
-    widths, costs = graph.widths(), cost_polynomial(graph)
-    row = {"network": name, "width": widths, "parameters": int(costs.params(widths)), "macs": int(costs.macs(widths))}
+    network = network_from(config)
+    row = {"network": name, "width": None, "parameters": sum(p.numel() for p in network.parameters()), "macs": None}
+    try:
+        graph = channel_graph(network, input_shape)
+        widths = graph.widths()
+        row |= {"width": widths or None, "macs": int(cost_polynomial(graph).macs(widths))}
+    except UserError as error:  # it can be trained all the same
+        warnings.warn(f"widths and MACs are not in the table: {error}", stacklevel=2)
     for key in ("val_error", "test_error", "seconds"):
         values = [getattr(run, key) for run in runs]
         row[key] = values[0] if len(values) == 1 else values or None
@@ -152,5 +161,5 @@ def load_weights(network: nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"the weights {path} cannot be loaded into this architecture: {first}") from error
+        text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise UserError(f"the weights {path} cannot be loaded into this architecture: {text[:300]}") from error

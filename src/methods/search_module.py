@@ -1,5 +1,6 @@
 """The base of every method: a network that is trained while callbacks change it, and the best model config so far."""
 
+import signal
 import time
 from typing import Any
 
@@ -30,8 +31,6 @@ class SearchModule(TrainingModule):
         description: short texts for the report (model, data, ...).
         settings: those of `TrainingModule`.
     """
-
-    needs_unused_parameters = False  # DDP: whether a step may leave parameters without a gradient
 
     def __init__(
         self,
@@ -86,6 +85,8 @@ class SearchModule(TrainingModule):
         """Runs the whole search, in one fit."""
         self._clock = time.monotonic()
         trainer.fit(self, datamodule=data, ckpt_path=checkpoint)
+        if trainer.received_sigterm:
+            raise SystemExit(128 + signal.SIGTERM)
 
     def architecture(self) -> dict[str, Any]:
         """The best model config so far."""

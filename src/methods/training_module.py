@@ -85,7 +85,9 @@ class TrainingModule(pl.LightningModule):
 
     def _log_epoch(self, stage: str, metrics=None) -> None:
         total, seen = self._losses.pop(stage, (torch.zeros((), device=self.device), 0))
-        values = {f"{stage}/loss": total / max(seen, 1)}
+        sums = torch.stack([total.to(self.device), torch.tensor(float(seen), device=self.device)])
+        total, seen = self.trainer.strategy.reduce(sums, reduce_op="sum")  # ranks may differ in their last batch
+        values = {f"{stage}/loss": total / seen.clamp_min(1)}
         if metrics is not None:
             values |= {f"{stage}/{name}": value for name, value in metrics.compute().items()}
             metrics.reset()
@@ -94,7 +96,8 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         loss = self._losses["train"][0] if "train" in self._losses else torch.zeros(())
-        if not torch.isfinite(loss):
+        diverged = not bool(torch.isfinite(loss))
+        if self.trainer.strategy.reduce_boolean_decision(diverged, all=False):  # all ranks stop, or none
             raise UserError(
                 f"the training has diverged: the loss of epoch {self.current_epoch + 1} is not a number; "
                 "a smaller optimizer.lr or a longer scheduler.warmup may help"

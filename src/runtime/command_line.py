@@ -36,6 +36,9 @@ FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra"
 _REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError)
 
 
+RESULTS = ("architecture.yaml", "candidates.csv", "comparison.csv", "weights.pt")
+
+
 @dataclass
 class CommandLine:
     """A parsed command line and the configs that it refers to."""
@@ -97,6 +100,8 @@ def check_command_line(config_path: str, config_name: str, filled_later: Iterabl
         finally:
             HydraConfig.instance().cfg = None  # nothing runs yet: paths must not be taken as relative to a run's start
         check_folder(folder)
+        if not multirun and "LOCAL_RANK" not in os.environ:  # a further rank of a run joins its folder
+            check_unused(folder)
 
 
 def check_folder(folder: str) -> None:
@@ -108,6 +113,13 @@ def check_folder(folder: str) -> None:
         raise UserError(f"the output folder {folder} cannot be made: {ancestor} is a file")
     if not os.access(ancestor, os.W_OK | os.X_OK):
         raise UserError(f"the output folder {folder} cannot be written: permission denied in {ancestor}")
+
+
+def check_unused(folder: str) -> None:
+    """Raises `UserError` if a run has left its results in `folder`: those of two runs would be mixed there."""
+    left = [name for name in RESULTS if (Path(folder) / name).exists()]
+    if left:
+        raise UserError(f"the output folder {folder} holds the {left[0]} of another run: give another hydra.run.dir")
 
 
 def _parsed_arguments() -> argparse.Namespace:

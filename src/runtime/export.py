@@ -24,6 +24,7 @@ from src.runtime.mistakes import one_line
 from src.whole_files import written_whole
 
 TOLERANCE = 1e-4
+FORMATS = ("pt2", "onnx")
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # the last one runs the check
 _BATCHES = (1, 5)
 
@@ -51,7 +52,7 @@ def export_network(
     input_shape: Sequence[int],
     mean: Sequence[float],
     std: Sequence[float],
-    formats: Sequence[str] = ("pt2", "onnx"),
+    formats: Sequence[str] = FORMATS,
 ) -> dict[str, Path]:
     """Writes `network` to `folder` as stand-alone programs, each loaded again and compared with the network.
 
@@ -69,7 +70,7 @@ def export_network(
             its outputs by more than 1e-4. The other formats are written first; of the failed one no file is left.
     """
     for name in formats:
-        check_choice("formats", name, _WRITERS)
+        check_choice("formats", name, FORMATS)
         (Path(folder) / f"model.{name}").unlink(missing_ok=True)  # an earlier one is of another network
     _check_statistics(input_shape, mean, std)
     whole = getattr(network, "_orig_mod", network)  # torch.compile wraps the network

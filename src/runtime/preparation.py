@@ -11,26 +11,38 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from src.errors import UserError
+from src.errors import UserError, check_choice
 from src.runtime.architecture import load_architecture
 from src.runtime.build import build
+from src.runtime.export import FORMATS
 from src.runtime.loggers import close, make_loggers
 from src.runtime.seeds import seed_everything
 from src.runtime.trainer import threads_for
 
 
 def run_folder(config: DictConfig) -> Path:
-    """The folder that Hydra has made for this run; seeds the process and keeps the resolved config in the folder."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    """The folder that Hydra has made for this run; seeds the process, checks what would be noticed hours later."""
+    for name in config.export.formats:
+        check_choice("export.formats", name, FORMATS)
+    if config.architecture is not None and any(key.split(".")[0] == "model" for key in _given()):
+        raise UserError("model and architecture exclude each other: give one of them")
     seed_everything(config.seed)
-    return folder
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def _given() -> set[str]:
+    """The keys that the command line sets."""
+    return {str(text).lstrip("+~").split("=")[0] for text in HydraConfig.get().overrides.task}
 
 
 def prepared_data(config: DictConfig) -> pl.LightningDataModule:
-    """The data of `config.data`, read; what it knows of itself is written into the config: for model, task, threads.
+    """The data of a run, read: that of `data`, or where only an architecture is given, what its run folder names.
 
-    The config is complete then, and `.hydra/resolved.yaml` keeps it.
+    What the data knows of itself is written into the config: for model, task, threads. The config is complete then,
+    and `.hydra/resolved.yaml` keeps it.
     """
+    if config.architecture is not None and not {"data", "experiment"} & _given():
+        _take_data_of(config, Path(config.architecture).expanduser())
     data = build(config.data, "data")
     data.prepare_data()
     data.setup()
@@ -39,8 +51,35 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
         config.data.channels = data.input_shape[0]
         if config.trainer.threads is None:
             config.trainer.threads = threads_for(data.batch_size, data.input_shape)
+        if config.architecture is not None:
+            config.model = model_config(config)
+            _check_fits(config.model, data)
     OmegaConf.save(config, Path(HydraConfig.get().runtime.output_dir) / ".hydra" / "resolved.yaml", resolve=True)
     return data
+
+
+def _take_data_of(config: DictConfig, architecture: Path) -> None:
+    """The data that the run of `architecture` was on; the default where it is not known."""
+    kept = (architecture if architecture.is_dir() else architecture.parent) / ".hydra" / "resolved.yaml"
+    if kept.is_file():
+        data = OmegaConf.load(kept).data
+        data.seed = config.seed
+        for key in _given():
+            if key.startswith("data."):
+                OmegaConf.update(data, key.removeprefix("data."), OmegaConf.select(config, key), force_add=True)
+        with open_dict(config):
+            config.data = data
+        print(f"data: {config.data.name}, as in {kept.parents[1]}")
+
+
+def _check_fits(model: DictConfig, data: pl.LightningDataModule) -> None:
+    """Raises `UserError` where an architecture is for images with another number of channels."""
+    shape = model.get("input_shape")
+    if shape is not None and shape[0] != data.input_shape[0]:
+        raise UserError(
+            f"the architecture is for images {tuple(shape)} and data {data.name} has {data.input_shape}: "
+            f"give the data= that it was found on, or data.channels={shape[0]}"
+        )
 
 
 def model_config(config: DictConfig) -> dict[str, Any]:
@@ -58,8 +97,9 @@ def model_name(config: DictConfig) -> str:
     if config.architecture is not None:
         path = Path(config.architecture).expanduser().resolve()
         return path.name if path.is_dir() else path.parent.name
-    given = [config.model.get(key) for key in ("name", "model_name")]
-    return next(filter(None, given), None) or HydraConfig.get().runtime.choices.model
+    choice = HydraConfig.get().runtime.choices.model
+    given = config.model._target_.rpartition(".")[2] if choice == "custom" else None
+    return config.model.get("name") or config.model.get("model_name") or given or choice
 
 
 def weights_file(config: DictConfig) -> Path | None:
@@ -84,9 +124,11 @@ def build_callbacks(*nodes: DictConfig) -> dict[str, Callback]:
     return {name: build(node, f"callbacks.{name}") for name, node in named.items()}
 
 
-def partial(node: DictConfig | None, what: str) -> Any:
-    """An optimizer or schedule that waits for its first argument; None for null."""
-    if node is None:
+def partial(node: DictConfig, what: str) -> Any:
+    """An optimizer or schedule that waits for its first argument; None where its `_target_` is null."""
+    if not isinstance(node, DictConfig):
+        raise UserError(f"{what}={node!r} is not a node with a _target_; conf/{what.split('.')[-1]} holds the choices")
+    if node.get("_target_", "") is None:
         return None
     return build({**OmegaConf.to_container(node, resolve=True), "_partial_": True}, what)
 

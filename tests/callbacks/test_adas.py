@@ -3,9 +3,10 @@
 import pytest
 import pytorch_lightning as pl
 
-from callbacks.adas import AdaS, layer_groups
+from callbacks.adas import AdaS, _gain, layer_groups
 from callbacks.rank_measurement import RankMeasurement
 from src.errors import UserError
+from src.lowrank.metrics import RankMetrics
 from src.networks.resnet import ResNet
 from tests.searching import conet, run
 
@@ -45,5 +46,14 @@ def test_rates_follow_the_change_of_the_knowledge_gain():
 
 
 def test_it_wants_no_schedule_beside_it():
-    with pytest.raises(UserError, match="scheduler=null"):
+    with pytest.raises(UserError, match="scheduler=constant"):
         run(conet(), AdaS())
+
+
+def test_a_failed_factorisation_keeps_the_gain_of_the_epoch_before():
+    """Taken as no gain, it would throw the rate down to the floor and up again (seen with the reference solver)."""
+    good = RankMetrics(0.2, 3, 0.3, 1.0, False)
+    failed = RankMetrics(float("nan"), -1, float("nan"), float("nan"), True)
+    epochs = [{("a", "in"): good, ("a", "out"): good}, {("a", "in"): good, ("a", "out"): failed}]
+    assert _gain(epochs, "a", ("in", "out")) == _gain(epochs[:1], "a", ("in", "out")) == pytest.approx(0.3)
+    assert _gain([{("a", "out"): failed}], "a", ("out",)) == 0.0

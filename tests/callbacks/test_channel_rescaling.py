@@ -39,7 +39,7 @@ def test_slopes_follow_from_the_mean_rank_of_the_votes():
 
 
 def test_its_state_comes_back():
-    module = conet(trials=2, epochs_per_trial=1)
+    module = conet(trials=2, epochs_per_trial=2)
     trainer = run(module, delta=0.01)
     rescaling = next(c for c in trainer.callbacks if isinstance(c, ChannelRescaling))
     other = ChannelRescaling()
@@ -49,7 +49,7 @@ def test_its_state_comes_back():
 
 
 def test_the_report_has_a_figure_of_every_measure():
-    module = conet(trials=2, epochs_per_trial=1)
+    module = conet(trials=2, epochs_per_trial=2)
     run(module)
     assert [heading for heading, _, _ in module.report_figures()] == ["Ranks", "Rank slopes", "Mapping conditions"]
 

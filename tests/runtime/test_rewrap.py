@@ -19,7 +19,7 @@ from callbacks.channel_rescaling import ChannelRescaling
 from callbacks.rank_measurement import RankMeasurement
 from src.runtime.trainer import make_trainer
 from tests.searching import conet, digits
-module = conet(trials=3, epochs_per_trial=1)
+module = conet(trials=3, epochs_per_trial=2)
 options = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "num_sanity_val_steps": 0}
 trainer = make_trainer(options, [RankMeasurement(), ChannelRescaling(delta=0.01)])
 module.search(trainer, digits(batch_size=32))
