@@ -142,7 +142,8 @@ def _bind_operand(state: Propagation, node: fx.Node, value: Any, channels: Chann
 @_for("cat concat concatenate")
 def concatenation(state: Propagation, node: fx.Node) -> Any:
     """Joins the segments of channels; along another dimension it ties the channels of all parts."""
-    parts = [state.of(value) for value in _argument(node, 0, "tensors")]
+    given = _argument(node, 0, "tensors")
+    parts = list(state.channels.get(given) or ()) if isinstance(given, fx.Node) else [state.of(x) for x in given]
     dim = _argument(node, 1, "dim", 0)
     if not any(parts):
         return None

@@ -38,7 +38,7 @@ def resized(
     widths = graph.checked(dict(widths))
     model = copy.deepcopy(model)
     sizes = [widths.get(group.name, group.width) for group in graph.groups]
-    tensors = dict([*model.named_parameters(), *model.named_buffers()])
+    tensors = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
     shapes: dict[str, list[int]] = {}
     for slot in graph.slots:
         size = sum(sizes[group] * times for group, times in slot.segments) // slot.divisor
