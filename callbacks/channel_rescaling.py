@@ -178,9 +178,13 @@ class ChannelRescaling(pl.Callback):
             (
                 "Mapping conditions",
                 "At each update: a width whose condition lies at or above the threshold shrinks whatever its slope.",
-                condition_figure(self.conditions, self.mapping_condition),
+                condition_figure(self._positive_conditions(), self.mapping_condition),
             ),
         ]
+
+    def _positive_conditions(self) -> dict[str, list[float | None]]:
+        """A weight of rank 0 has no condition, and no place on a logarithmic axis."""
+        return {name: [value if value > 0 else None for value in curve] for name, curve in self.conditions.items()}
 
     def state_dict(self) -> dict:
         return {

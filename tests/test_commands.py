@@ -1,6 +1,7 @@
 """The two commands as a user runs them: what they leave behind, and what they say to a mistake."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,10 +86,15 @@ def test_training_from_a_run_folder_reproduces_the_architecture(run, tmp_path):
     assert {name: value.shape for name, value in trained.items()} == {n: v.shape for n, v in found.items()}
 
 
-def test_the_weights_of_a_run_folder_give_its_test_error(run, tmp_path):
-    folder, _ = run
-    command("train.py", "trainer=cpu", f"architecture={folder}", "test_only=true", "logger=csv", "export.formats=[]",
-            folder=tmp_path / "test")
+def test_the_weights_of_a_run_folder_give_its_test_error_on_its_data(run, tmp_path):
+    """On the default data instead of the run's, the error would be that of another task, without a word."""
+    folder = tmp_path / "search"
+    shutil.copytree(run[0], folder)
+    resolved = folder / ".hydra" / "resolved.yaml"
+    resolved.write_text(resolved.read_text().replace("name: digits", "name: my digits"))
+    options = ["trainer=cpu", f"architecture={folder}", "test_only=true", "logger=csv", "export.formats=[]"]
+    done = command("train.py", *options, folder=tmp_path / "test")
+    assert f"data: my digits, as in {folder}" in done.stdout
     kept = next(csv.DictReader((tmp_path / "test" / "comparison.csv").open()))
     found = [row for row in csv.DictReader((folder / "comparison.csv").open()) if row["network"] == "found"]
     best = min(found, key=lambda row: float(row["val_error"]))
@@ -98,11 +104,17 @@ def test_the_weights_of_a_run_folder_give_its_test_error(run, tmp_path):
 def test_a_search_goes_on_from_a_run_folder(run, tmp_path):
     folder, _ = run
     short = [word for word in SHORT if "model" not in word and "retrain" not in word]
-    # the data is that of the run, without a word
-    command("search.py", *short, f"architecture={folder}", "retrain.epochs=0", "logger=none", folder=tmp_path / "on")
+    off = ["retrain.epochs=0", "logger=none", "callbacks.pareto_report=null", "callbacks.search_progress=null"]
+    command("search.py", *short, f"architecture={folder}", *off, folder=tmp_path / "on")
     found = _yaml(tmp_path / "on" / "architecture.yaml")
     assert found["model"] == _yaml(folder / "architecture.yaml")["model"]  # not nested in one another
     assert found["widths"].keys() == _yaml(folder / "architecture.yaml")["widths"].keys()
+
+
+def test_a_second_run_is_not_mixed_into_the_folder_of_the_first(run):
+    done = command("search.py", *SHORT, folder=run[0], check=False)
+    assert done.returncode == 2
+    assert "architecture.yaml of another run" in done.stderr
 
 
 def test_exported_programs_run_without_this_project(run, tmp_path):

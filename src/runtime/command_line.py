@@ -266,6 +266,9 @@ def _composition_sentence(error: Exception, line: CommandLine) -> str:
                 f"{override.input_line} is several values: add --multirun to run one job for each,"
                 f" or write {override.key_or_group}=[...] for a list"
             )
+        if override.value() is None and line.is_group(override.key_or_group) and "must be a string" in text:
+            options = ", ".join(line.loader.get_group_options(override.key_or_group))
+            return f"{override.input_line} is not allowed; choose one of {options}"
     unknown = re.search(r"Could not (?:override|delete from config\.|delete) '([^'=@]+)", text)
     exists = re.search(r"An item is already at '([^']+)'", text)
     group = re.search(r"config group '([^']+)' does not\s+exist", text)
