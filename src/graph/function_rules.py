@@ -282,6 +282,7 @@ def _repeated(given: Channels, axis: int, count: int) -> Channels:
 
 @_for("squeeze unsqueeze")
 def squeeze(state: Propagation, node: fx.Node) -> Any:
+    """Dimensions of size 1 that come or go move the axis of the channels."""
     given, before, after = state.of(node.args[0]), state.shape(node.args[0]), state.shape(node)
     if given is None:
         return None

@@ -59,7 +59,8 @@ def nearest_keys(given: str, keys: Iterable[str], most: int = 3) -> list[str]:
     """The keys that `given` was probably meant to be, best first; none where nothing is near.
 
     The last part of a path counts most, so that `dleta=1` finds `method.delta`: a user who knows the setting often does
-    not know where it lives. Where a parent is given, the one with the nearest parent comes first.
+    not know where it lives. Where a parent is given, the one with the nearest parent comes first; of equals the one
+    that lies least deep.
     """
     leaf, parent = _split(given)
     scored = []
@@ -68,7 +69,7 @@ def nearest_keys(given: str, keys: Iterable[str], most: int = 3) -> list[str]:
         leaf_ratio = _ratio(leaf, key_leaf)
         if leaf_ratio >= 0.65:
             scored.append((leaf_ratio + (0.5 * _ratio(parent, key_parent) if parent else 0.0), key))
-    scored.sort(key=lambda pair: (-pair[0], pair[1]))
+    scored.sort(key=lambda pair: (-pair[0], pair[1].count("."), pair[1]))
     return [key for score, key in scored[:most] if score >= scored[0][0] - 0.15]
 
 
@@ -78,4 +79,6 @@ def _split(key: str) -> tuple[str, str]:
 
 
 def _ratio(first: str, second: str) -> float:
+    if first != second and sorted(first) == sorted(second):
+        return 0.95  # letters that changed places, the commonest slip
     return SequenceMatcher(None, first, second).ratio()

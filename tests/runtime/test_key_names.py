@@ -32,7 +32,7 @@ def test_nodes_and_leaves_are_keys_and_interpolations_are_not_followed():
         ("dleta", ["method.delta"]),  # the setting is known, its place is not
         ("method.dleta", ["method.delta"]),
         ("metod.delta", ["method.delta"]),
-        ("retrain.optimizer.rl", []),
+        ("retrain.optimizer.rl", ["retrain.optimizer.lr"]),  # letters that changed places
         ("retrain.optimiser.lr", ["retrain.optimizer.lr"]),
         ("lr", ["optimizer.lr", "retrain.optimizer.lr"]),
         ("sede", ["seed"]),
