@@ -21,5 +21,5 @@ class ArchitectureExport(pl.Callback):
         return f"ArchitectureExport(folder={self.folder!r})"
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero and not trainer.received_sigterm:
+        if trainer.is_global_zero:
             save_architecture(os.path.join(self.folder, "architecture.yaml"), pl_module.architecture())

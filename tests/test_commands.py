@@ -4,6 +4,7 @@ import csv
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,20 @@ def test_a_mistake_is_one_sentence_and_leaves_no_result(overrides, sentence, tmp
     assert "Traceback" not in done.stderr
     left = {path.name for path in (tmp_path / "run").rglob("*")} if (tmp_path / "run").exists() else set()
     assert not left & {"architecture.yaml", "comparison.csv", "weights.pt", "model.pt2", "model.onnx"}
+
+
+def test_a_search_that_is_told_to_stop_does_not_end_as_a_success(tmp_path):
+    """Batch systems send SIGTERM; an exit code of 0 would tell them that the search has ended."""
+    folder = tmp_path / "run"
+    options = [*SHORT, "method.trials=500", "logger=none", f"hydra.run.dir={folder}"]
+    process = subprocess.Popen([sys.executable, str(ROOT / "search.py"), *options], stderr=subprocess.PIPE, text=True)
+    while not (folder / "candidates.csv").exists() and process.poll() is None:
+        time.sleep(0.2)
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM" in stderr
+    assert not (folder / "architecture.yaml").exists()
 
 
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):

@@ -1,7 +1,6 @@
 """A network trained from scratch and tested once, and the rows of the final table that come of it."""
 
 import math
-import signal
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -97,8 +96,6 @@ class Recipe:
         val_error = float(trainer.callback_metrics[f"{prefix}val/error"])
         trainer.test(module, datamodule=data, verbose=False)
         test_error = float(trainer.callback_metrics[f"{prefix}test/error"])
-        if trainer.received_sigterm:
-            raise SystemExit(128 + signal.SIGTERM)
         return TrainedNetwork(module.network, val_error, test_error, seconds, trainer.is_global_zero)
 
     def _module(self, config: Mapping[str, Any], seed: int, prefix: str, weights: Path | None) -> TrainingModule:

@@ -1,6 +1,5 @@
 """The base of every method: a network that is trained while callbacks change it, and the best model config so far."""
 
-import signal
 import time
 from typing import Any
 
@@ -85,8 +84,6 @@ class SearchModule(TrainingModule):
         """Runs the whole search, in one fit."""
         self._clock = time.monotonic()
         trainer.fit(self, datamodule=data, ckpt_path=checkpoint)
-        if trainer.received_sigterm:
-            raise SystemExit(128 + signal.SIGTERM)
 
     def architecture(self) -> dict[str, Any]:
         """The best model config so far."""

@@ -106,6 +106,9 @@ def _report(error: BaseException, traces: bool) -> int | str | None:
     if is_interrupt(error):
         print("interrupted", file=sys.stderr)
         return 130
+    if type(error).__name__ == "SIGTERMException":  # Lightning's, a SystemExit without a code
+        print("stopped by SIGTERM", file=sys.stderr)
+        return 143
     if isinstance(error, SystemExit):
         return error.code
     told = sentence(error)
