@@ -42,7 +42,6 @@ class TrainingModule(pl.LightningModule):
         self.optimizer, self.scheduler = optimizer, scheduler
         self.channels_last, self.prefix = channels_last, prefix
         self._compile = compile
-        self._compiled: Callable | None = None
         self.val_metrics, self.test_metrics = task.metrics(), task.metrics()
         self._losses: dict[str, tuple[Tensor, int]] = {}
 
@@ -51,13 +50,13 @@ class TrainingModule(pl.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return (self._compiled or self.network)(images)
+        return self.network(images)
 
     def on_fit_start(self) -> None:
         if self.channels_last:
             self.network.to(memory_format=torch.channels_last)
-        if self._compile and self._compiled is None:
-            self._compiled = torch.compile(self.network)
+        if self._compile:
+            self.network.compile()
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, targets = batch

@@ -70,15 +70,17 @@ def test_a_training_that_diverges_says_so():
         recipe(epochs=2, optimizer=far, scheduler=None).train(BASE, digits(), 0)
 
 
+@pytest.mark.slow
 def test_half_precision_channels_last_and_compile_are_plain_options():
-    """bf16 and the other memory format give a network of the same kind of error, not a crash."""
+    """Each gives a network of the same kind of error, not a crash, and the plain network at the end."""
     trained = Recipe(
         1,
         1,
         lambda callbacks, loggers, **more: make_trainer(
             {"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}, callbacks, loggers, **more
         ),
-        {**settings(), "channels_last": True},
+        {**settings(), "channels_last": True, "compile": True},
     ).train(BASE, digits(), 0)
     assert trained.network.stem.weight.dtype == torch.float32
+    assert trained.network.state_dict().keys() == network_from(BASE).state_dict().keys()
     assert trained.test_error < 95
