@@ -8,7 +8,7 @@ from functools import cached_property
 from torch import nn
 
 from src.errors import UserError, did_you_mean
-from src.graph import function_rules, module_rules
+from src.graph import function_rules, module_rules, shape_rules
 from src.graph.propagation import Layer, Propagation, Slot, propagate
 from src.graph.segments import Segments
 from src.graph.tracing import Trace, trace
@@ -76,11 +76,12 @@ def channel_graph(model: nn.Module, input_shape: tuple[int, int, int]) -> Channe
     input_shape = tuple(int(size) for size in input_shape)
     evaluated = trace(model, input_shape)
     state = Propagation(model)
-    propagate(state, evaluated, module_rules.RULES, function_rules.RULES)
+    functions = function_rules.RULES | shape_rules.RULES
+    propagate(state, evaluated, module_rules.RULES, functions)
     layers = list(state.layers)
     if _unseen(model, state):
         with suppress(UserError):  # modules that are never called; training itself will say what it does not like
-            propagate(state, trace(model, input_shape, training=True), module_rules.RULES, function_rules.RULES)
+            propagate(state, trace(model, input_shape, training=True), module_rules.RULES, functions)
     if state.unknown:
         known = ", ".join(f"{op} (in {module})" for op, module in state.unknown.items())
         warnings.warn(

@@ -8,7 +8,7 @@ from torch.nn.modules import activation, batchnorm, conv, dropout, instancenorm,
 from torchvision.ops import StochasticDepth
 from torchvision.ops.misc import Permute
 
-from src.graph import function_rules
+from src.graph import shape_rules
 from src.graph.propagation import Channels, Layer, Propagation, Rule, Unknown
 from src.graph.segments import Segments
 from src.graph.tracing import BATCH
@@ -186,9 +186,9 @@ def elementwise(state: Propagation, node: fx.Node) -> Any:
 @_for(nn.Flatten)
 def flatten(state: Propagation, node: fx.Node) -> Any:
     module = state.model.get_submodule(node.target)
-    return function_rules.flattened(state, node, node.args[0], module.start_dim, module.end_dim)
+    return shape_rules.flattened(state, node, node.args[0], module.start_dim, module.end_dim)
 
 
 @_for(Permute)
 def permute(state: Propagation, node: fx.Node) -> Any:
-    return function_rules.permuted(state, node.args[0], state.model.get_submodule(node.target).dims)
+    return shape_rules.permuted(state, node.args[0], state.model.get_submodule(node.target).dims)

@@ -1,7 +1,7 @@
 """How the channel dimension of a tensor passes through a network.
 
 `propagate` walks an fx graph and gives each tensor its `Channels`; the rules for modules and functions stand in
-`module_rules` and `function_rules`. An op without a rule freezes the groups that it touches.
+`module_rules`, `function_rules` and `shape_rules`. An op without a rule freezes the groups that it touches.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ class Layer:
     """A convolution or linear layer, as often as it is called: what costs MACs."""
 
     name: str
-    kind: str  # conv, grouped, depthwise, transposed or linear
+    kind: str  # conv, grouped, depthwise, transposed, linear, or functional (a weight that no layer holds)
     inputs: Segments
     outputs: Segments
     groups: int
@@ -161,6 +161,25 @@ Rule = Callable[[Propagation, fx.Node], Any]
 
 def _is_shape(value: Any) -> bool:
     return isinstance(value, tuple) and all(isinstance(size, int) for size in value)
+
+
+def registry() -> tuple[dict[str, Rule], Callable[[str], Callable[[Rule], Rule]]]:
+    """A table of rules for functions and methods by name, and the decorator `names -> rule` that fills it."""
+    rules: dict[str, Rule] = {}
+
+    def rule_for(names: str) -> Callable[[Rule], Rule]:
+        def register(rule: Rule) -> Rule:
+            rules.update(dict.fromkeys(names.split(), rule))
+            return rule
+
+        return register
+
+    return rules, rule_for
+
+
+def argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
+    """An argument of a call, given by position or by name."""
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 
 
 class Unknown(Exception):
