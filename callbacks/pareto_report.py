@@ -144,7 +144,9 @@ class ParetoReport(pl.Callback):
         chain = all(c.parent == (candidates[i - 1].id if i else None) for i, c in enumerate(candidates))
         if candidates and all(candidate.widths for candidate in candidates):
             shown = candidates if chain else pareto_front(candidates, self.objectives)
-            picture = width_figure(shown, candidates[0].widths if chain else None)
+            found = [row.get("width") for row in plain_rows(comparison) if row.get("network") == "found"]
+            found = found[0] if found and isinstance(found[0], Mapping) else None
+            picture = width_figure(shown, candidates[0].widths if chain else None, found)
             own["Widths"] = (_width_caption(chain), picture)
         if hasattr(pl_module, "report_figures"):
             own |= {heading: (caption, figure) for heading, caption, figure in pl_module.report_figures()}

@@ -134,16 +134,21 @@ def _mark_network(figure: go.Figure, point: dict | None, symbol: str, colour: st
 
 
 def width_figure(
-    trials: Sequence[Candidate] | Sequence[Mapping[str, int]], start: Mapping[str, int] | None = None
+    trials: Sequence[Candidate] | Sequence[Mapping[str, int]],
+    start: Mapping[str, int] | None = None,
+    found: Mapping[str, int] | None = None,
 ) -> go.Figure:
     """Channel widths as a map, a row for each group (in the order of the network) and a column for each trial.
 
     With `start` the colour tells how a width stands to its start (blue: wider, brown: narrower, on a scale of
-    doublings); without it the width itself. The number in a cell is the width.
+    doublings); without it the width itself. The number in a cell is the width. `found`: the widths of the result, which
+    the search need not have evaluated, in a last column.
     """
     of_candidates = bool(trials) and isinstance(trials[0], Candidate)
     columns = [trial.widths or {} for trial in trials] if of_candidates else [dict(trial) for trial in trials]
     names = [str(trial.id) if of_candidates else str(i + 1) for i, trial in enumerate(trials)]
+    if found:
+        columns, names = [*columns, dict(found)], [*names, "found"]
     groups = list(dict.fromkeys(group for column in columns for group in column))
     widths = [[column.get(group) for column in columns] for group in groups]
     if start is None:

@@ -81,6 +81,13 @@ def test_width_map_of_candidates_is_headed_by_their_ids():
     assert [list(row) for row in heat.z] == [[20, 25], [32, 32]]
 
 
+def test_width_map_ends_with_the_network_that_was_found():
+    """Its widths follow from the last candidate's ranks, so no candidate has them."""
+    heat = width_figure([{"stem": 16}], found={"stem": 12}).data[0]
+    assert list(heat.x) == ["1", "found"]
+    assert [list(row) for row in heat.z] == [[16, 12]]
+
+
 def test_rank_curves_break_at_trials_and_bridge_epochs_that_were_not_measured():
     figure = rank_figure({"stem": [0.1, None, 0.3, 0.05, 0.2]}, boundaries=[3])
     assert list(figure.data[0].x) == [1, 3, None, 4, 5]
