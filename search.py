@@ -37,7 +37,7 @@ def search(config: DictConfig) -> None:
         scheduler=prepare.partial(config.scheduler, "scheduler"),
         channels_last=config.trainer.channels_last,
     )
-    recipe = Recipe.from_config(config.retrain, config.trainer, task)
+    recipe = Recipe.from_config(config.retrain, config.trainer, task, "retrain.")
     callbacks = prepare.build_callbacks(config.method.callbacks, config.callbacks)
     progress = bind(prepare.build_callbacks, {"search_progress": config.callbacks.get("search_progress")})
 

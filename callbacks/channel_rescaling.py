@@ -147,7 +147,7 @@ class ChannelRescaling(pl.Callback):
 
     def _candidate(self, trainer: pl.Trainer, pl_module: CONet) -> Candidate:
         widths = pl_module.widths
-        at = {side: sum(widths[name] == pl_module.bounds[name][side] for name in widths) for side in (0, 1)}
+        least, most = pl_module.at_bounds()
         return Candidate(
             id=pl_module.trial,
             parent=pl_module.trial - 1 if pl_module.trial else None,
@@ -157,7 +157,7 @@ class ChannelRescaling(pl.Callback):
             params=int(pl_module.costs.params(widths)),
             seconds=pl_module.seconds_since_candidate(),
             architecture=dict(widths),
-            extra={"widths_at_minimum": at[0], "widths_at_maximum": at[1], "failed_ranks": self.measurement.failures},
+            extra={"widths_at_minimum": least, "widths_at_maximum": most, "failed_ranks": self.measurement.failures},
         )
 
     def report_figures(self) -> list:

@@ -111,9 +111,14 @@ class CONet(SearchModule):
         trainer.fit_loop.max_epochs = self.trials * self.epochs_per_trial
         super().search(trainer, data, checkpoint)
 
+    def at_bounds(self) -> tuple[int, int]:
+        """How many widths stand at their minimum, and how many at their maximum."""
+        least, most = (sum(self.widths[name] == self.bounds[name][side] for name in self.widths) for side in (0, 1))
+        return least, most
+
     def remark(self) -> str:
         """How many of the final widths a bound holds: where it is many, the bounds decide and not the ranks."""
-        least, most = (sum(self.widths[name] == self.bounds[name][side] for name in self.widths) for side in (0, 1))
+        least, most = self.at_bounds()
         return f"{least} of {len(self.widths)} widths are at the minimum, {most} at the maximum"
 
     def phase(self) -> str:

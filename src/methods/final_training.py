@@ -54,13 +54,17 @@ class Recipe:
     settings: dict[str, Any]
 
     @classmethod
-    def from_config(cls, node: DictConfig, trainer: DictConfig, task) -> "Recipe":
-        """From a config node with epochs, repeats (1 if absent), optimizer and scheduler, and the trainer's node."""
-        check_range("epochs", node.epochs, 0)
+    def from_config(cls, node: DictConfig, trainer: DictConfig, task, where: str = "") -> "Recipe":
+        """From a config node with epochs, repeats (1 if absent), optimizer and scheduler, and the trainer's node.
+
+        `where`: the place of `node` in the config, "retrain." say, for messages.
+        """
+        check_range(f"{where}epochs", node.epochs, 0)
+        repeats = int(check_range(f"{where}repeats", node.get("repeats", 1), 1))
         settings = {
             "task": task,
-            "optimizer": partial(node.optimizer, "optimizer"),
-            "scheduler": partial(node.scheduler, "scheduler"),
+            "optimizer": partial(node.optimizer, f"{where}optimizer"),
+            "scheduler": partial(node.scheduler, f"{where}scheduler"),
             "compile": trainer.compile,
             "channels_last": trainer.channels_last,
         }
@@ -68,7 +72,7 @@ class Recipe:
         def new_trainer(callbacks: Sequence[Callback], loggers: Sequence[Logger], **overrides) -> pl.Trainer:
             return make_trainer(trainer, callbacks, loggers, **overrides)
 
-        return cls(node.epochs, int(check_range("repeats", node.get("repeats", 1), 1)), new_trainer, settings)
+        return cls(node.epochs, repeats, new_trainer, settings)
 
     def train(
         self,
@@ -86,6 +90,7 @@ class Recipe:
         With `test_only` it is validated and tested as it is.
         """
         module = self._module(config, seed, prefix, weights)
+        check_accepts(module.network, data.input_shape)
         trainer = self.trainer(callbacks, loggers, max_epochs=self.epochs)
         began = time.monotonic()
         if test_only:
@@ -151,6 +156,21 @@ def table_row(
         values = [getattr(run, key) for run in runs]
         row[key] = values[0] if len(values) == 1 else values or None
     return row
+
+
+def check_accepts(network: nn.Module, input_shape: tuple[int, int, int]) -> None:
+    """Raises `UserError` where `network` cannot take images (C, H, W), before anything is trained."""
+    mode = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(2, *input_shape))
+    except Exception as error:  # whatever a forward may raise
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{type(network).__name__} does not take images of shape {tuple(input_shape)}: {first}; "
+            "data.channels and data.image_size fit the images to a model"
+        ) from error
+    network.train(mode)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

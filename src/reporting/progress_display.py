@@ -86,6 +86,7 @@ class ProgressDisplay:
         self._redirected = _redirect_log(streams, (sys.stdout, sys.stderr))
 
     def update(self, state: ProgressState) -> None:
+        """Brings a running bar to `state`."""
         if self._progress is not None:
             end = None if state.remaining is None else time.monotonic() + state.remaining
             self._progress.update(

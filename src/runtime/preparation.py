@@ -42,7 +42,7 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
     and `.hydra/resolved.yaml` keeps it.
     """
     if config.architecture is not None and not {"data", "experiment"} & _given():
-        _take_data_of(config, Path(config.architecture).expanduser())
+        _take_data_of(config)
     data = build(config.data, "data")
     data.prepare_data()
     data.setup()
@@ -58,9 +58,15 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
     return data
 
 
-def _take_data_of(config: DictConfig, architecture: Path) -> None:
-    """The data that the run of `architecture` was on; the default where it is not known."""
-    kept = (architecture if architecture.is_dir() else architecture.parent) / ".hydra" / "resolved.yaml"
+def _origin(config: DictConfig) -> Path:
+    """The run folder that `architecture` names, itself or by its file."""
+    path = Path(config.architecture).expanduser().resolve()
+    return path if path.is_dir() else path.parent
+
+
+def _take_data_of(config: DictConfig) -> None:
+    """Takes the data that the run of `architecture` was on; leaves the default where it is not known."""
+    kept = _origin(config) / ".hydra" / "resolved.yaml"
     if kept.is_file():
         data = OmegaConf.load(kept).data
         data.seed = config.seed
@@ -95,8 +101,7 @@ def model_config(config: DictConfig) -> dict[str, Any]:
 def model_name(config: DictConfig) -> str:
     """What the model is called in tables: the choice of `model`, the name that it was given, or the run folder's."""
     if config.architecture is not None:
-        path = Path(config.architecture).expanduser().resolve()
-        return path.name if path.is_dir() else path.parent.name
+        return _origin(config).name
     choice = HydraConfig.get().runtime.choices.model
     given = config.model._target_.rpartition(".")[2] if choice == "custom" else None
     return config.model.get("name") or config.model.get("model_name") or given or choice
@@ -111,8 +116,7 @@ def weights_file(config: DictConfig) -> Path | None:
     elif config.architecture is None:
         raise UserError("test_only=true needs weights: give weights=<file>, or architecture=<run folder>")
     else:
-        path = Path(config.architecture).expanduser()
-        path = (path if path.is_dir() else path.parent) / "weights.pt"
+        path = _origin(config) / "weights.pt"
     if not path.is_file():
         raise UserError(f"there are no weights at {path.resolve()}: give weights=<file>")
     return path

@@ -62,6 +62,11 @@ def test_a_row_counts_the_network_it_names():
     assert row["parameters"] == sum(p.numel() for p in network_from(BASE).parameters())
 
 
+def test_images_that_a_network_cannot_take_are_named_before_the_training():
+    with pytest.raises(UserError, match=r"ResNet does not take images of shape \(1, 8, 8\).*data.channels"):
+        recipe().train({**BASE, "in_channels": 3}, digits(), 0)
+
+
 def test_a_training_that_diverges_says_so():
     def far(parameters):
         return torch.optim.SGD(parameters, lr=1e18)
