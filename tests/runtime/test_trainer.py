@@ -138,6 +138,7 @@ def test_debugging_composes_over_the_other_groups(composed):
 
 
 DISTRIBUTED = """
+import os
 import torch
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, TensorDataset
@@ -154,7 +155,8 @@ class Small(pl.LightningModule):
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
     def on_fit_end(self):
-        print(f"rank {self.global_rank} of {self.trainer.world_size}", flush=True)
+        # one write a line: the ranks share a pipe, and print writes the end of a line by itself
+        os.write(1, f"rank {self.global_rank} of {self.trainer.world_size}\\n".encode())
 
 def job(config):
     data = DataLoader(TensorDataset(torch.randn(8, 4)), batch_size=2)
