@@ -37,20 +37,28 @@ def search(config: DictConfig) -> None:
         scheduler=prepare.partial(config.scheduler, "scheduler"),
         channels_last=config.trainer.channels_last,
     )
-    recipe = Recipe.from_config(config.retrain, config.trainer, task, "retrain.")
+    state = prepare.run_state(config, folder)
+    recipe = Recipe.from_config(config.retrain, config.trainer, task, state, "retrain.")
     callbacks = prepare.build_callbacks(config.method.callbacks, config.callbacks)
-    progress = bind(prepare.build_callbacks, {"search_progress": config.callbacks.get("search_progress")})
+    alike = {name: config.callbacks.get(name) for name in ("ranks_agree", "run_checkpoint", "search_progress")}
 
     with prepare.open_loggers(config, folder, f"{config.method.name}-{name}-{data.name}") as loggers:
-        trainer = make_trainer(config.trainer, list(callbacks.values()), loggers)
-        module.search(trainer, data)
+        trainer = make_trainer(
+            config.trainer,
+            list(callbacks.values()),
+            loggers,
+            state.checkpoint_io(),
+            unused_parameters=module.unused_parameters,
+        )
+        module.search(trainer, data, state.checkpoint())
         networks = {f"base {name}": base, "found": module.architecture()}
-        rows, trained = compare(recipe, networks, data, config.seed, loggers, progress)
+        rows, trained = compare(recipe, networks, data, config.seed, loggers, bind(prepare.build_callbacks, alike))
         if trainer.is_global_zero:
-            network = trained["found"].network if trained else None
-            write_results(folder, rows, network, data, config.export.formats)
             if "pareto_report" in callbacks:
                 callbacks["pareto_report"].write(module, rows)
+            network = trained["found"].network if trained else None
+            write_results(folder, rows, network, data, config.export.formats)
+            state.forget_results()
             print(f"\n{module.remark()}\nrun folder: {folder}")
 
 

@@ -24,7 +24,8 @@ def train(config: DictConfig) -> None:
     architecture, name = prepare.model_config(config), prepare.model_name(config)
     weights = prepare.weights_file(config)
     check_range("epochs", config.epochs, 1)
-    recipe = Recipe.from_config(config, config.trainer, build(config.task, "task"))
+    state = prepare.run_state(config, folder)
+    recipe = Recipe.from_config(config, config.trainer, build(config.task, "task"), state)
     callbacks = list(prepare.build_callbacks(config.callbacks).values())
 
     with prepare.open_loggers(config, folder, f"train-{name}-{data.name}") as loggers:
@@ -41,6 +42,7 @@ def train(config: DictConfig) -> None:
             save_architecture(folder / "architecture.yaml", architecture)
             rows = [table_row(name, architecture, data.input_shape, [trained])]
             write_results(folder, rows, trained.network, data, config.export.formats)
+            state.forget_results()
             print(f"\nrun folder: {folder}")
 
 

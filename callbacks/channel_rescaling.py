@@ -98,11 +98,9 @@ class ChannelRescaling(pl.Callback):
         self.unmoved = self.unmoved + 1 if after == before else 0
         self.measurement.begin_trial()
         settled = all(self.states[name].stopped or not self.ballot[name] for name in after)
-        if self.patience and (settled or self.unmoved >= self.patience):
+        if (self.patience and (settled or self.unmoved >= self.patience)) or pl_module.trial + 1 == pl_module.trials:
             pl_module.finish(after)
-            trainer.should_stop = True
-        elif pl_module.trial + 1 == pl_module.trials:
-            pl_module.finish(after)
+            pl_module.end_search()
         else:
             pl_module.start_trial(after)
 

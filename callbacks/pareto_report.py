@@ -62,6 +62,11 @@ class ParetoReport(pl.Callback):
     def load_state_dict(self, state_dict):
         self.curves = {name: list(values) for name, values in state_dict["curves"].items()}
 
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint):
+        if self._ended_epoch == trainer.current_epoch:  # after an epoch its values are known, and not yet noted
+            self._note(trainer, pl_module, _TRAIN_CURVES, self._ended_epoch)
+            checkpoint["callbacks"][self.state_key] = self.state_dict()
+
     def setup(self, trainer, pl_module, stage):
         if trainer.is_global_zero and stage == "fit":
             output_folder(self.folder)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 
 from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from src.errors import check_range
@@ -131,7 +132,8 @@ class SearchProgress(ProgressBar):
         self._finish(trainer, pl_module, text)
 
     def on_exception(self, trainer, pl_module, exception):
-        word = "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed"
+        told = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        word = "stopped" if told else "failed"
         self._finish(trainer, pl_module, f"{word} after {_epochs(self._epochs_done)}")
 
     def teardown(self, trainer, pl_module, stage):

@@ -1,7 +1,6 @@
 """A network trained from scratch and tested once, and the rows of the final table that come of it."""
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from src.errors import UserError, check_range
@@ -21,6 +21,7 @@ from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.methods.training_module import TrainingModule
 from src.runtime.build import network_from
+from src.runtime.checkpoints import RunState, part_name
 from src.runtime.preparation import partial
 from src.runtime.seeds import seeded
 from src.runtime.trainer import make_trainer
@@ -43,6 +44,7 @@ class Recipe:
 
     Args:
         epochs: 0 for no training at all.
+        state: of the run: a training that was stopped goes on, one that has ended is not done again.
         repeats: trainings of each network, with seeds s, s + 1, ...
         trainer: (callbacks, loggers, overrides) -> a Lightning Trainer.
         settings: of `TrainingModule`: task, optimizer, scheduler, ...
@@ -52,9 +54,12 @@ class Recipe:
     repeats: int
     trainer: Callable[..., pl.Trainer]
     settings: dict[str, Any]
+    state: RunState
 
     @classmethod
-    def from_config(cls, node: DictConfig, trainer: DictConfig, task, where: str = "") -> "Recipe":
+    def from_config(
+        cls, node: DictConfig, trainer: DictConfig, task, state: RunState, where: str = ""
+    ) -> "Recipe":
         """From a config node with epochs, repeats (1 if absent), optimizer and scheduler, and the trainer's node.
 
         `where`: the place of `node` in the config, "retrain." say, for messages.
@@ -69,10 +74,10 @@ class Recipe:
             "channels_last": trainer.channels_last,
         }
 
-        def new_trainer(callbacks: Sequence[Callback], loggers: Sequence[Logger], **overrides) -> pl.Trainer:
-            return make_trainer(trainer, callbacks, loggers, **overrides)
+        def new_trainer(*args, **overrides) -> pl.Trainer:
+            return make_trainer(trainer, *args, **overrides)
 
-        return cls(node.epochs, repeats, new_trainer, settings)
+        return cls(node.epochs, repeats, new_trainer, settings, state)
 
     def train(
         self,
@@ -89,26 +94,34 @@ class Recipe:
 
         With `test_only` it is validated and tested as it is.
         """
-        module = self._module(config, seed, prefix, weights)
-        check_accepts(module.network, data.input_shape)
-        trainer = self.trainer(callbacks, loggers, max_epochs=self.epochs)
-        began = time.monotonic()
+        network = self._network(config, seed, weights)
+        part = part_name(prefix)
+        trainer = self.trainer(callbacks, loggers, self.state.checkpoint_io(part), max_epochs=self.epochs)
+        ended = self.state.result(part)
+        if ended is not None:
+            network.load_state_dict(ended.pop("weights"))
+            return TrainedNetwork(network, **ended, is_global_zero=rank_zero_only.rank == 0)
+        check_accepts(network, data.input_shape)
+        module = TrainingModule(network, prefix=prefix, seed=seed, **self.settings)
         if test_only:
             trainer.validate(module, datamodule=data, verbose=False)
         else:
-            trainer.fit(module, datamodule=data)
-        seconds = math.nan if test_only else time.monotonic() - began
-        val_error = float(trainer.callback_metrics[f"{prefix}val/error"])
+            trainer.fit(module, datamodule=data, ckpt_path=self.state.checkpoint(part), weights_only=True)
+        # of a fit that was resumed after its last epoch, the module knows what Lightning does not
+        measured = {"val_error": module.val_error, "seconds": math.nan if test_only else module.seconds}
         trainer.test(module, datamodule=data, verbose=False)
-        test_error = float(trainer.callback_metrics[f"{prefix}test/error"])
-        return TrainedNetwork(module.network, val_error, test_error, seconds, trainer.is_global_zero)
+        measured["test_error"] = float(trainer.callback_metrics[f"{prefix}test/error"])
+        if trainer.is_global_zero and not test_only:
+            weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+            self.state.keep_result(part, {**measured, "weights": weights})
+        return TrainedNetwork(network, **measured, is_global_zero=trainer.is_global_zero)
 
-    def _module(self, config: Mapping[str, Any], seed: int, prefix: str, weights: Path | None) -> TrainingModule:
+    def _network(self, config: Mapping[str, Any], seed: int, weights: Path | None) -> nn.Module:
         with seeded(seed, "network", 0):
             network = network_from(config)
         if weights is not None:
             load_weights(network, weights)
-        return TrainingModule(network, prefix=prefix, **self.settings)
+        return network
 
 
 def compare(

@@ -10,7 +10,7 @@ from src.errors import UserError
 from src.methods.training_module import TrainingModule
 from src.reporting.candidates import Candidate
 from src.runtime.build import network_from
-from src.runtime.rewrap import rewrap
+from src.runtime.rewrap import adopt_network, rewrap
 from src.runtime.seeds import seeded
 
 
@@ -29,7 +29,11 @@ class SearchModule(TrainingModule):
         seed: of everything stochastic, each keyed by what it is for.
         description: short texts for the report (model, data, ...).
         settings: those of `TrainingModule`.
+
+    A method whose steps leave some parameters without a gradient says so by `unused_parameters = True`.
     """
+
+    unused_parameters = False
 
     def __init__(
         self,
@@ -41,7 +45,8 @@ class SearchModule(TrainingModule):
     ) -> None:
         self.base, self.input_shape, self.seed = base, tuple(input_shape), seed
         self.config = base  # of the network of today
-        super().__init__(network=self.fresh_network(base, 0), **settings)
+        super().__init__(network=self.fresh_network(base, 0), seed=seed, **settings)
+        self.ended = False  # whether the search has come to its end, maybe before its last epoch
         self.candidates: list[Candidate] = []
         self.description = {"method": type(self).__name__, **(description or {})}
         self._clock = time.monotonic()
@@ -77,12 +82,23 @@ class SearchModule(TrainingModule):
             raise UserError(f"{type(self).__name__} needs the callback {kind.__name__}: add it to method.callbacks")
         return found[0]
 
+    def end_search(self) -> None:
+        """Ends the search after this epoch, on every rank; a checkpoint of now holds a search that has ended."""
+        self.ended = True
+        self.trainer.should_stop = True
+
     # for the user
 
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
         """Runs the whole search, in one fit."""
         self._clock = time.monotonic()
-        trainer.fit(self, datamodule=data, ckpt_path=checkpoint)
+        trainer.fit(self, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+
+    def on_train_start(self) -> None:
+        if self.ended:  # it was resumed after its end
+            self.trainer.should_stop = True
+        else:
+            super().on_train_start()
 
     def architecture(self) -> dict[str, Any]:
         """The best model config so far."""
@@ -99,12 +115,19 @@ class SearchModule(TrainingModule):
     # checkpoints: the network has to be the right one before its weights are loaded
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["architecture"] = self.config
+        checkpoint["ended"] = self.ended
+        checkpoint["seconds_since_candidate"] = self.seconds_since_candidate()
         checkpoint["candidates"] = [candidate.to_dict() for candidate in self.candidates]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if "architecture" not in checkpoint:
             raise UserError("the checkpoint holds no architecture: it was not written by a search of this project")
+        super().on_load_checkpoint(checkpoint)
         self.config = checkpoint["architecture"]
         self.network = network_from(self.config)
+        adopt_network(self.trainer)
+        self.ended = checkpoint["ended"]
+        self._clock = time.monotonic() - checkpoint["seconds_since_candidate"]
         self.candidates = [Candidate.from_dict(values) for values in checkpoint["candidates"]]

@@ -1,6 +1,8 @@
 """Training one network on one task: what every method has in common, and all that a final training needs."""
 
 import inspect
+import math
+import time
 from collections.abc import Callable
 
 import pytorch_lightning as pl
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
+from src.runtime.seeds import reseed
 
 
 class TrainingModule(pl.LightningModule):
@@ -22,6 +25,7 @@ class TrainingModule(pl.LightningModule):
         compile: run the network through torch.compile (worth it where its shapes do not change).
         channels_last: keep images and weights in that memory format.
         prefix: of the names of the logged metrics, to tell several trainings in one log apart.
+        seed: of what a step draws at random (dropout, say), keyed by (seed, prefix, epoch, batch, rank).
 
     Logs, once an epoch: train/loss, val/loss, val/error and what else the task measures; test/... in a test.
     """
@@ -35,8 +39,10 @@ class TrainingModule(pl.LightningModule):
         compile: bool = False,
         channels_last: bool = False,
         prefix: str = "",
+        seed: int = 0,
     ) -> None:
         super().__init__()
+        self.seed = seed
         self.network = network
         self.task = task
         self.optimizer, self.scheduler = optimizer, scheduler
@@ -44,6 +50,9 @@ class TrainingModule(pl.LightningModule):
         self._compile = compile
         self.val_metrics, self.test_metrics = task.metrics(), task.metrics()
         self._losses: dict[str, tuple[Tensor, int]] = {}
+        self._epoch_values: dict[str, float] = {}  # what the last epoch of training gave
+        self.val_error = math.nan  # percent, of the last validation
+        self._seconds_before, self._began = 0.0, time.monotonic()
 
     # what one step does
 
@@ -57,6 +66,23 @@ class TrainingModule(pl.LightningModule):
             self.network.to(memory_format=torch.channels_last)
         if self._compile:
             self.network.compile()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the fit, those of earlier processes of a resumed one included."""
+        return self._seconds_before + time.monotonic() - self._began
+
+    def on_train_start(self) -> None:
+        self._began = time.monotonic()
+        # Lightning hands a resumed loader its position when it makes it, which is too early where configure_optimizers
+        # has asked for the number of steps; a loader that has its position keeps it
+        self.trainer.fit_loop._load_combined_loader_states()
+        for logger in self.loggers:
+            if hasattr(logger, "take_back"):  # a resumed fit logs again what came after its checkpoint
+                logger.take_back(self.trainer.global_step, self.prefix, self._epoch_values)
+
+    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        reseed(self.seed, "step", self.prefix, self.current_epoch, index, self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, targets = batch
@@ -82,7 +108,7 @@ class TrainingModule(pl.LightningModule):
         total, seen = self._losses.get(stage, (0.0, 0))
         self._losses[stage] = (total + loss.detach().float() * count, seen + count)
 
-    def _log_epoch(self, stage: str, metrics=None) -> None:
+    def _log_epoch(self, stage: str, metrics=None) -> dict[str, Tensor]:
         total, seen = self._losses.pop(stage, (torch.zeros((), device=self.device), 0))
         sums = torch.stack([total.to(self.device), torch.tensor(float(seen), device=self.device)])
         total, seen = self.trainer.strategy.reduce(sums, reduce_op="sum")  # ranks may differ in their last batch
@@ -92,6 +118,7 @@ class TrainingModule(pl.LightningModule):
             metrics.reset()
         for name, value in values.items():
             self.log(self.prefix + name, value, sync_dist=self.trainer.world_size > 1)
+        return values
 
     def on_train_epoch_end(self) -> None:
         loss = self._losses["train"][0] if "train" in self._losses else torch.zeros(())
@@ -101,13 +128,29 @@ class TrainingModule(pl.LightningModule):
                 f"the training has diverged: the loss of epoch {self.current_epoch + 1} is not a number; "
                 "a smaller optimizer.lr or a longer scheduler.warmup may help"
             )
-        self._log_epoch("train")
+        values = self._log_epoch("train")
+        self._epoch_values = {self.prefix + name: float(value) for name, value in values.items()}
 
     def on_validation_epoch_end(self) -> None:
-        self._log_epoch("val", self.val_metrics)
+        self.val_error = float(self._log_epoch("val", self.val_metrics)["val/error"])
 
     def on_test_epoch_end(self) -> None:
         self._log_epoch("test", self.test_metrics)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Keeps the losses of an epoch that is not over: the sum over all ranks, with which rank 0 will go on."""
+        total, seen = self._losses.get("train", (torch.zeros(()), 0))
+        sums = torch.stack([torch.as_tensor(total, device=self.device), torch.tensor(float(seen), device=self.device)])
+        checkpoint["val_error"], checkpoint["seconds"] = self.val_error, self.seconds
+        checkpoint["epoch_values"] = dict(self._epoch_values)
+        checkpoint["losses"] = self.trainer.strategy.reduce(sums, reduce_op="sum").cpu()
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.val_error, self._seconds_before = checkpoint["val_error"], checkpoint["seconds"]
+        self._epoch_values = checkpoint["epoch_values"]
+        total, seen = checkpoint["losses"]
+        if seen and self.global_rank == 0:
+            self._losses["train"] = (total.to(self.device), int(seen))
 
     # optimisation
 

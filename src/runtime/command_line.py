@@ -28,6 +28,8 @@ from yaml import YAMLError
 from src.errors import UserError, did_you_mean
 from src.runtime.key_names import children_of, known_keys, look_up_all, missing_keys, nearest_keys
 from src.runtime.mistakes import config_sentence, one_line
+from src.runtime.ranks.watch import PARENT
+from src.runtime.resume import check_same_run
 
 # Nodes whose content is passed on as free arguments: whatever builds from them knows its own arguments and checks them.
 FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra", "method", "optimizer", "scheduler"}
@@ -77,13 +79,16 @@ class CommandLine:
         return OmegaConf.create()
 
 
-def check_command_line(config_path: str, config_name: str, filled_later: Iterable[str] = ()) -> None:
-    """Raises `UserError` for what in `sys.argv` cannot become a run; does nothing for `--help` and the like."""
+def check_command_line(config_path: str, config_name: str, filled_later: Iterable[str] = ()) -> str | None:
+    """Raises `UserError` for what in `sys.argv` cannot become a run; returns the folder that Hydra will make for it.
+
+    Does nothing for `--help` and the like, and returns None.
+    """
     arguments = _parsed_arguments()
     if arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion:
-        return
+        return None
     if arguments.experimental_rerun is not None:
-        return
+        return None
     setup_globals()  # Hydra's resolvers, `now` among them
     loader = _loader(config_path, arguments)
     try:
@@ -93,15 +98,19 @@ def check_command_line(config_path: str, config_name: str, filled_later: Iterabl
     line = CommandLine(loader, arguments.config_name or config_name, overrides)
     config, multirun = _composed(line, arguments.multirun)
     _check_additions(line)
-    if arguments.cfg is None:
-        try:
-            folder = _output_folder(config, multirun)
-            _check_values(config, set(filled_later))
-        finally:
-            HydraConfig.instance().cfg = None  # nothing runs yet: paths must not be taken as relative to a run's start
-        check_folder(folder)
-        if not multirun and "LOCAL_RANK" not in os.environ:  # a further rank of a run joins its folder
-            check_unused(folder)
+    if arguments.cfg is not None:
+        return None
+    try:
+        folder = _output_folder(config, multirun)
+        _check_values(config, set(filled_later))
+    finally:
+        HydraConfig.instance().cfg = None  # nothing runs yet: paths must not be taken as relative to a run's start
+    check_folder(folder)
+    if config.get("resume") is not None:
+        check_same_run(config, folder)
+    elif not multirun and PARENT not in os.environ and os.environ.get("RANK", "0") == "0":  # further ranks join in
+        check_unused(folder)
+    return folder
 
 
 def check_folder(folder: str) -> None:

@@ -7,6 +7,7 @@ Mistakes in the command line are found before Hydra makes a run folder. HYDRA_FU
 
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -20,9 +21,16 @@ from omegaconf import DictConfig
 from src.errors import UserError
 from src.runtime.command_line import check_command_line
 from src.runtime.mistakes import is_interrupt, os_sentence, sentence
+from src.runtime.ranks.launched import folder_of_rank_0, launched_rank
+from src.runtime.ranks.watch import PARENT
+from src.runtime.resume import resumed_arguments
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
 _TRACES = "HYDRA_FULL_ERROR"
+
+
+class _Terminated(BaseException):
+    """SIGTERM has come."""
 
 
 class _TaskFailed(BaseException):
@@ -47,11 +55,16 @@ def launch(
     a `_target_` and can shadow nothing.
     """
     traces = os.environ.get(_TRACES)
+    signal.signal(signal.SIGTERM, _terminate)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     guarded = _guarded(task, traces)
     try:
-        check_command_line(str(config_path), config_name, filled_later)
+        if PARENT not in os.environ:  # a further rank has been given the whole command
+            sys.argv[1:] = resumed_arguments(sys.argv[1:], config_name)
+        folder = check_command_line(str(config_path), config_name, filled_later)
+        if folder is not None and launched_rank() is not None:
+            sys.argv += joining(folder_of_rank_0(os.path.abspath(folder)))
         os.environ[_TRACES] = "1"  # Hydra hands exceptions on unchanged instead of printing them
         hydra.main(version_base="1.3", config_path=str(config_path), config_name=config_name)(guarded)()
     except _TaskFailed as failed:
@@ -65,6 +78,12 @@ def launch(
     finally:
         _restore(traces)
     sys.exit(code)
+
+
+def joining(folder: str) -> list[str]:
+    """The overrides by which a process that torchrun or SLURM has started joins the run in `folder`."""
+    text = folder.replace("\\", "\\\\").replace("'", "\\'")
+    return [f"hydra.run.dir='{text}'", *(["hydra.output_subdir=null"] if launched_rank() else [])]
 
 
 def _guarded(task: Callable[[DictConfig], None], traces: str | None) -> Callable[[DictConfig], None]:
@@ -94,6 +113,17 @@ def _guarded(task: Callable[[DictConfig], None], traces: str | None) -> Callable
     return guarded
 
 
+def _terminate(number: int, frame: object) -> None:
+    """Ends the process where Lightning runs nothing that could save its state."""
+    raise _Terminated
+
+
+def _signal_of_fit() -> int | None:
+    """The signal that has ended a fit; None if there was none, or nothing was fitted at all."""
+    stopping = sys.modules.get("src.runtime.ranks.stopping")
+    return stopping.last_signal if stopping else None
+
+
 def _restore(traces: str | None) -> None:
     if traces is None:
         os.environ.pop(_TRACES, None)
@@ -106,9 +136,10 @@ def _report(error: BaseException, traces: bool) -> int | str | None:
     if is_interrupt(error):
         print("interrupted", file=sys.stderr)
         return 130
-    if type(error).__name__ == "SIGTERMException":  # Lightning's, a SystemExit without a code
-        print("stopped by SIGTERM", file=sys.stderr)
-        return 143
+    if isinstance(error, _Terminated) or type(error).__name__ == "SIGTERMException":  # Lightning's, for Ctrl-C too
+        interrupted = _signal_of_fit() == signal.SIGINT
+        print("interrupted" if interrupted else "stopped by SIGTERM", file=sys.stderr)
+        return 130 if interrupted else 143
     if isinstance(error, SystemExit):
         return error.code
     told = sentence(error)

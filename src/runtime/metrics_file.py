@@ -71,6 +71,25 @@ class MetricsFile(Logger):
                 file.write(_lines(self._columns, [row]))
         self._last = row
 
+    @rank_zero_only
+    def take_back(self, step: int, prefix: str, last: Mapping[str, Any]) -> None:
+        """Takes out the rows from `step` on that hold metrics whose names begin with `prefix`.
+
+        A process that was killed may have logged more than its last checkpoint holds; the resumed one logs it again. Or
+        less: Lightning saves before it logs what an epoch gave. `last` are the metrics of the step before.
+        """
+        self._take_up()
+        if not self._columns:
+            return
+        rows = list(csv.DictReader(io.StringIO(self._path.read_text(encoding="utf-8"))))
+        kept = [row for row in rows if int(row["step"] or 0) < step or not _holds(row, prefix)]
+        if kept and int(kept[-1]["step"] or 0) == step - 1:
+            kept[-1] |= {name: value for name, value in last.items() if not kept[-1].get(name)}
+            self._columns += [name for name in kept[-1] if name not in self._columns]
+        with written_whole(self._path) as temporary:
+            temporary.write_bytes(_lines(self._columns, [{name: name for name in self._columns}, *kept]))
+        self._last = {}
+
     def _take_up(self) -> None:
         """Reads the columns that an earlier process wrote, and cuts off a row that it left half-written."""
         if not self._path.is_file():
@@ -94,6 +113,10 @@ def _lines(columns: list[str], rows: list[dict[str, Any]]) -> bytes:
     text = io.StringIO()
     csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+def _holds(row: dict[str, str], prefix: str) -> bool:
+    return any(value and name not in ("step", "epoch") and name.startswith(prefix) for name, value in row.items())
 
 
 def _number(value: Any) -> Any:

@@ -10,14 +10,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from src.errors import UserError, check_choice
 from src.runtime.architecture import load_architecture
 from src.runtime.build import build
+from src.runtime.checkpoints import RunState
 from src.runtime.export import FORMATS
 from src.runtime.loggers import close, make_loggers
+from src.runtime.resume import run_identity
 from src.runtime.seeds import seed_everything
 from src.runtime.trainer import threads_for
+from src.whole_files import written_whole
 
 
 def run_folder(config: DictConfig) -> Path:
@@ -54,8 +58,15 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
         if config.architecture is not None:
             config.model = model_config(config)
             _check_fits(config.model, data)
-    OmegaConf.save(config, Path(HydraConfig.get().runtime.output_dir) / ".hydra" / "resolved.yaml", resolve=True)
+    if rank_zero_only.rank == 0:
+        with written_whole(Path(HydraConfig.get().runtime.output_dir) / ".hydra" / "resolved.yaml") as path:
+            OmegaConf.save(config, path, resolve=True)
     return data
+
+
+def run_state(config: DictConfig, folder: Path) -> RunState:
+    """What the run has kept so far, and keeps from now on; call it once the config is complete."""
+    return RunState(folder, run_identity(config), resumed=config.resume is not None)
 
 
 def _origin(config: DictConfig) -> Path:

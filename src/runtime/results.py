@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from src.errors import UserError
 from src.reporting.tables import print_table, write_table_csv
+from src.runtime.checkpoints import save_whole
 from src.runtime.export import export_network
-from src.whole_files import written_whole
+from src.runtime.resume import ENDED
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def write_results(
     folder: Path, rows: Sequence[Mapping[str, Any]], network: nn.Module | None, data, formats: Sequence[str]
 ) -> None:
-    """Prints the final table, writes it, and the network with its weights: `comparison.csv`, `weights.pt`, `model.*`.
+    """Prints the final table; writes the trained network and then the table: `weights.pt`, `model.*`, `comparison.csv`.
 
     Args:
         rows: as in `src.reporting.tables`.
@@ -29,11 +29,10 @@ def write_results(
     """
     print()
     print_table(rows)
-    write_table_csv(folder / "comparison.csv", rows)
     if network is not None:
-        with written_whole(folder / "weights.pt") as path:
-            torch.save({name: value.cpu() for name, value in network.state_dict().items()}, path)
+        save_whole({name: value.cpu() for name, value in network.state_dict().items()}, folder / "weights.pt")
         try:
             export_network(network, folder, data.input_shape, data.mean, data.std, list(formats))
         except UserError as error:  # the run has its result: the table and the weights
             log.warning("%s", error)
+    write_table_csv(folder / ENDED, rows)  # last: a run with this file has nothing left to do

@@ -1,6 +1,7 @@
 """After a network was replaced in the middle of a fit: optimizers, LR schedules and the DDP wrapper are made anew."""
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.strategies import DDPStrategy
 
 
@@ -13,6 +14,7 @@ def rewrap(trainer: pl.Trainer, keep_schedule: bool = False) -> None:
     Args:
         keep_schedule: the LR schedules go on where they were; False starts them again, as for a new training.
     """
+    adopt_network(trainer)
     strategy = trainer.strategy
     states = [config.scheduler.state_dict() for config in strategy.lr_scheduler_configs]
     if isinstance(strategy, DDPStrategy):
@@ -30,3 +32,10 @@ def rewrap(trainer: pl.Trainer, keep_schedule: bool = False) -> None:
             groups, rates = config.scheduler.optimizer.param_groups, config.scheduler.get_last_lr()
             for group, rate in zip(groups, rates, strict=True):
                 group["lr"] = rate
+
+
+def adopt_network(trainer: pl.Trainer) -> None:
+    """Tells the callbacks that average weights (EMA) of the network that the module has now, for a new average."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, WeightAveraging):
+            callback.setup(trainer, trainer.lightning_module, "fit")

@@ -39,6 +39,25 @@ def keyed_generator(seed: int, *key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(keyed_seed(seed, *key))
 
 
+def reseed(seed: int, *key: int | str) -> int:
+    """From here on the random numbers of Python, NumPy and torch depend on (seed, key); returns the seed.
+
+    Called before each step, it makes what a step draws (dropout, say) independent of all that ran before: no state of
+    a generator has to be kept for a run that is resumed. It takes about 20 microseconds.
+    """
+    value = keyed_seed(seed, *key)
+    random.seed(value)
+    np.random.seed(value & _LARGEST)  # noqa: NPY002
+    torch.default_generator.manual_seed(value)
+    if _cuda_in_use():
+        torch.cuda.manual_seed(value)
+    return value
+
+
+def _cuda_in_use() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_initialized()
+
+
 @contextmanager
 def seeded(seed: int, *key: int | str) -> Iterator[int]:
     """Random numbers of Python, NumPy and torch that depend on (seed, key) alone; afterwards they go on as before.
@@ -51,17 +70,11 @@ def seeded(seed: int, *key: int | str) -> Iterator[int]:
     The current CUDA device is included once CUDA is in use; the block does not start CUDA, because a rank that has not
     chosen its device yet would take memory on the first one.
     """
-    value = keyed_seed(seed, *key)
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    cuda = _cuda_in_use()
     before = (random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
     cuda_before = torch.cuda.get_rng_state() if cuda else None
-    random.seed(value)
-    np.random.seed(value & _LARGEST)  # noqa: NPY002
-    torch.default_generator.manual_seed(value)
-    if cuda:
-        torch.cuda.manual_seed(value)
     try:
-        yield value
+        yield reseed(seed, *key)
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002

@@ -1,11 +1,12 @@
 """The Lightning Trainer of a run, from the `trainer` node of the config (`conf/trainer`).
 
-Three of its options are not Lightning's: `compile` and `channels_last` belong to the network and are read by the
-LightningModule, `threads` sets the number of CPU threads of the process.
+Four of its options are not Lightning's: `compile` and `channels_last` belong to the network and are read by the
+LightningModule, `threads` sets the number of CPU threads of the process, `timeout_s` bounds the wait for other ranks.
 """
 
 import inspect
 import logging
+import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,15 +14,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelSummary, ProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins import CheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from src.errors import UserError, check_choice, did_you_mean
+from src.errors import UserError, check_choice, check_range, did_you_mean
 from src.runtime.mistakes import one_line
+from src.runtime.ranks.stopping import StopTogether, stop_together
+from src.runtime.ranks.strategy import RanksStrategy
 
 SMALL_BATCH = 2**15  # positions (images x height x width) under which a second thread is not worth it
 MODULE_OPTIONS = ("compile", "channels_last")
@@ -63,11 +65,17 @@ def make_trainer(
     config: Mapping | DictConfig,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    checkpoint_io: CheckpointIO | None = None,
+    unused_parameters: bool = False,
     **overrides: Any,
 ) -> pl.Trainer:
     """A Trainer with the options of `config`, of which `overrides` take the place.
 
     Progress bar, model summary and checkpoints are there only if a callback for them is, or the config asks for them.
+
+    Args:
+        checkpoint_io: how checkpoints are written and read; None: as Lightning does.
+        unused_parameters: whether a step may leave parameters without a gradient; DDP has to know.
 
     Raises:
         UserError: an option that Lightning does not have, or a value or a device that it refuses.
@@ -78,25 +86,48 @@ def make_trainer(
     for name in MODULE_OPTIONS:
         options.pop(name, None)
     _set_threads(options.pop("threads", None))
+    _choose_strategy(options, unused_parameters)
+    if checkpoint_io is not None:
+        options["plugins"] = [*(options.get("plugins") or []), checkpoint_io]
     options.setdefault("enable_progress_bar", any(isinstance(c, ProgressBar) for c in callbacks))
     options.setdefault("enable_model_summary", any(isinstance(c, ModelSummary) for c in callbacks))
     options.setdefault("enable_checkpointing", any(isinstance(c, Checkpoint) for c in callbacks))
     quieten()
     try:
-        trainer = pl.Trainer(callbacks=list(callbacks), logger=list(loggers) or False, **options)
-        _check_multirun(trainer)
-        return trainer
+        trainer = pl.Trainer(callbacks=[*callbacks, StopTogether()], logger=list(loggers) or False, **options)
     except UserError:
         raise
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"trainer: {_device_sentence(options) or one_line(error)}") from error
+    stop_together(trainer)
+    return trainer
 
 
-def _check_multirun(trainer: pl.Trainer) -> None:
-    """Raises `UserError` for a multirun whose jobs use several processes: each would start the whole sweep again."""
-    several = trainer.num_devices * trainer.num_nodes > 1
-    if several and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise UserError("a multirun (-m) uses one device a job so far: give trainer.devices=1, or run the jobs singly")
+def _choose_strategy(options: dict[str, Any], unused_parameters: bool) -> None:
+    """Puts our DDP in the place of "ddp", and of "auto" where several processes work; other strategies pass."""
+    timeout_s = check_range("trainer.timeout_s", options.pop("timeout_s", 600), 1)
+    _take_launched(options)
+    strategy = options.get("strategy", "auto")
+    if strategy == "ddp" or (strategy == "auto" and _several_processes(options)):
+        options["strategy"] = RanksStrategy(timeout_s, unused_parameters)
+
+
+def _take_launched(options: dict[str, Any]) -> None:
+    """Under torchrun, its own numbers of nodes and processes: it has started them, whatever the config says."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        options |= {"devices": local, "num_nodes": world // local}
+
+
+def _several_processes(options: dict[str, Any]) -> bool:
+    if options.get("num_nodes", 1) not in (1, "1"):
+        return True
+    devices, accelerator = options.get("devices", "auto"), str(options.get("accelerator", "auto"))
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        return len(devices) > 1
+    if str(devices) in ("auto", "-1"):
+        return accelerator in ("auto", "gpu", "cuda") and torch.cuda.device_count() > 1
+    return str(devices).isdigit() and int(devices) > 1
 
 
 def quieten() -> None:
@@ -116,7 +147,7 @@ def _is_wanted(record: logging.LogRecord) -> bool:
 def _check_options(options: dict[str, Any]) -> None:
     """Raises `UserError` for an option or a value that is not there."""
     allowed = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self", "callbacks", "logger"}
-    allowed |= {*MODULE_OPTIONS, "threads"}
+    allowed |= {*MODULE_OPTIONS, "threads", "timeout_s"}
     for name in options:
         if name not in allowed:
             raise UserError(f"trainer has no option '{name}'; {did_you_mean(name, allowed)}")
