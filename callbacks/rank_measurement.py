@@ -14,6 +14,9 @@ from torch.nn.modules.conv import _ConvNd
 from src.errors import check_choice, check_range
 from src.lowrank.evbmf import SOLVERS
 from src.lowrank.metrics import NORMALISATIONS, RankMetrics, failed_keys, measure
+from src.lowrank.unfolding import SIDES
+from src.runtime.ranks.agreement import gathered
+from src.runtime.ranks.sharding import own_share
 
 
 class RankMeasurement(pl.Callback):
@@ -46,19 +49,26 @@ class RankMeasurement(pl.Callback):
 
     @torch.no_grad()
     def measure(self, network: nn.Module) -> dict[tuple[str, str], RankMetrics]:
-        """The metrics of all ungrouped convolutions and linear layers of `network`, all layers at once."""
+        """The metrics of all ungrouped convolutions and linear layers of `network`, all layers at once.
+
+        Under DDP each rank measures its share of the layers and all get all: call it on every rank.
+        """
         weights = {
             name: module.weight.detach()
             for name, module in network.named_modules()
             if (isinstance(module, _ConvNd) and module.groups == 1 and not module.transposed)
             or isinstance(module, nn.Linear)
         }
+        names = list(weights)
+        share = own_share([_work(weight) for weight in weights.values()])
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # small matrices: threads that wait for each other cost more than they bring
         try:
-            metrics = measure(weights, solver=self.solver, normalise=self.normalise)
+            own = measure({names[i]: weights[names[i]] for i in share}, self.solver, self.normalise)
         finally:
             torch.set_num_threads(threads)
+        found = {key: entry for part in gathered(own) for key, entry in part.items()}
+        metrics = {(name, side): found[name, side] for name in names for side in SIDES}
         self.failures += len(failed_keys(metrics))
         return metrics
 
@@ -77,3 +87,11 @@ class RankMeasurement(pl.Callback):
             None if epoch is None else {(row[0], row[1]): RankMetrics(*row[2:]) for row in epoch}
             for epoch in state_dict["history"]
         ]
+
+
+def _work(weight: torch.Tensor) -> float:
+    """What the eigenvalue problems of both unfoldings of a weight (O, I, *kernel) cost, up to a factor."""
+    rows, columns = weight.shape[:2]
+    kernel = weight[0, 0].numel()
+    out, into = (min(rows, columns * kernel), rows * columns * kernel), (min(columns, rows * kernel), weight.numel())
+    return sum(side**3 + side * size for side, size in (out, into))

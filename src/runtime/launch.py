@@ -134,11 +134,11 @@ def _restore(traces: str | None) -> None:
 def _report(error: BaseException, traces: bool) -> int | str | None:
     """Prints what `error` means for the user; returns the exit code."""
     if is_interrupt(error):
-        print("interrupted", file=sys.stderr)
+        _say("interrupted")
         return 130
     if isinstance(error, _Terminated) or type(error).__name__ == "SIGTERMException":  # Lightning's, for Ctrl-C too
         interrupted = _signal_of_fit() == signal.SIGINT
-        print("interrupted" if interrupted else "stopped by SIGTERM", file=sys.stderr)
+        _say("interrupted" if interrupted else "stopped by SIGTERM")
         return 130 if interrupted else 143
     if isinstance(error, SystemExit):
         return error.code
@@ -149,6 +149,12 @@ def _report(error: BaseException, traces: bool) -> int | str | None:
         return 1
     print(f"error: {_rank()}{told}", file=sys.stderr, flush=True)
     return 2
+
+
+def _say(text: str) -> None:
+    """What all ranks would say alike is said by the first."""
+    if not _rank():
+        print(text, file=sys.stderr)
 
 
 def _rank() -> str:

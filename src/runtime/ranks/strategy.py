@@ -12,8 +12,11 @@ from hydra.types import RunMode
 from hydra.utils import get_original_cwd
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from src.runtime.ranks.watch import PARENT, watch_children, watch_parent
+
+_START_S = 300  # so long ranks may take to find each other: they read the data first
 
 
 class RanksStrategy(DDPStrategy):
@@ -29,7 +32,12 @@ class RanksStrategy(DDPStrategy):
     def __init__(self, timeout_s: float = 600, unused_parameters: bool = False, **options: Any) -> None:
         self.timeout_s = timeout_s
         options.setdefault("gradient_as_bucket_view", True)  # a copy of every gradient less
-        super().__init__(timeout=timedelta(seconds=timeout_s), find_unused_parameters=unused_parameters, **options)
+        start = timedelta(seconds=max(timeout_s, _START_S))
+        super().__init__(timeout=start, find_unused_parameters=unused_parameters, **options)
+
+    def setup_distributed(self) -> None:
+        super().setup_distributed()
+        _set_pg_timeout(timedelta(seconds=self.timeout_s))
 
     def _configure_launcher(self) -> None:
         self._launcher = RanksLauncher(self.cluster_environment, self.num_processes, self.num_nodes, self.timeout_s)
@@ -88,7 +96,7 @@ def rank_command() -> tuple[list[str], str]:
         return [*command, *sys.argv[1:]], os.getcwd()
     hydra = HydraConfig.get()
     command += [option for option in sys.argv[1:] if option.startswith("--config-")]
-    command += hydra.overrides.task
+    command += list(hydra.overrides.task)
     command += [
         f"hydra.run.dir={quoted(hydra.runtime.output_dir)}",
         f"hydra.mode={RunMode.RUN.name}",

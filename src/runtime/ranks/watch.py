@@ -4,6 +4,7 @@ A rank that waits in a collective operation does not look at anything else, so a
 others have a while to end by themselves, because each may have something to say; then they are ended.
 """
 
+import atexit
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ _GRACE_S = 10  # at most; a shorter timeout of the run shortens it
 
 
 def watch_children(processes: Sequence[subprocess.Popen], timeout_s: float) -> None:
-    """In rank 0: once a further rank has failed, this process ends too, with the others."""
+    """In rank 0: once a further rank has failed, this process ends too, with the others; and it leaves none behind."""
 
     def dead() -> str | None:
         for rank, process in enumerate(processes, 1):
@@ -25,11 +26,15 @@ def watch_children(processes: Sequence[subprocess.Popen], timeout_s: float) -> N
                 return f"rank {rank} has ended with exit code {process.returncode}"
         return None
 
-    def end() -> None:
+    def end(grace_s: float = 0) -> None:
+        until = time.monotonic() + grace_s
         for process in processes:
-            if process.poll() is None:
+            try:
+                process.wait(max(0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
                 process.kill()
 
+    atexit.register(end, min(timeout_s, _GRACE_S))
     _watch(dead, end, min(timeout_s, _GRACE_S))
 
 
