@@ -44,7 +44,8 @@ class Recipe:
 
     Args:
         epochs: 0 for no training at all.
-        state: of the run: a training that was stopped goes on, one that has ended is not done again.
+        state: of the run: a training that was stopped goes on, one that has ended is not done again. None: nothing is
+            kept.
         repeats: trainings of each network, with seeds s, s + 1, ...
         trainer: (callbacks, loggers, overrides) -> a Lightning Trainer.
         settings: of `TrainingModule`: task, optimizer, scheduler, ...
@@ -54,7 +55,7 @@ class Recipe:
     repeats: int
     trainer: Callable[..., pl.Trainer]
     settings: dict[str, Any]
-    state: RunState
+    state: RunState | None = None
 
     @classmethod
     def from_config(
@@ -96,22 +97,24 @@ class Recipe:
         """
         network = self._network(config, seed, weights)
         part = part_name(prefix)
-        trainer = self.trainer(callbacks, loggers, self.state.checkpoint_io(part), max_epochs=self.epochs)
-        ended = self.state.result(part)
+        ended = self.state.result(part) if self.state else None
         if ended is not None:
             network.load_state_dict(ended.pop("weights"))
             return TrainedNetwork(network, **ended, is_global_zero=rank_zero_only.rank == 0)
         check_accepts(network, data.input_shape)
+        checkpoint = self.state.checkpoint(part) if self.state else None
+        checkpoint_io = self.state.checkpoint_io(part) if self.state else None
+        trainer = self.trainer(callbacks, loggers, checkpoint_io, max_epochs=self.epochs)
         module = TrainingModule(network, prefix=prefix, seed=seed, **self.settings)
         if test_only:
             trainer.validate(module, datamodule=data, verbose=False)
         else:
-            trainer.fit(module, datamodule=data, ckpt_path=self.state.checkpoint(part), weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         # of a fit that was resumed after its last epoch, the module knows what Lightning does not
         measured = {"val_error": module.val_error, "seconds": math.nan if test_only else module.seconds}
         trainer.test(module, datamodule=data, verbose=False)
         measured["test_error"] = float(trainer.callback_metrics[f"{prefix}test/error"])
-        if trainer.is_global_zero and not test_only:
+        if self.state and trainer.is_global_zero and not test_only:
             weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
             self.state.keep_result(part, {**measured, "weights": weights})
         return TrainedNetwork(network, **measured, is_global_zero=trainer.is_global_zero)

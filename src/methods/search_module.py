@@ -127,7 +127,8 @@ class SearchModule(TrainingModule):
         super().on_load_checkpoint(checkpoint)
         self.config = checkpoint["architecture"]
         self.network = network_from(self.config)
-        adopt_network(self.trainer)
+        if self._trainer is not None:
+            adopt_network(self.trainer)
         self.ended = checkpoint["ended"]
         self._clock = time.monotonic() - checkpoint["seconds_since_candidate"]
         self.candidates = [Candidate.from_dict(values) for values in checkpoint["candidates"]]

@@ -16,8 +16,8 @@ WIDE = {**BASE, "channels": [10, 16]}
 
 
 def recipe(epochs: int = 1, repeats: int = 1, **options) -> Recipe:
-    def trainer(callbacks, loggers, **overrides) -> pl.Trainer:
-        return make_trainer({"accelerator": "cpu", "devices": 1}, callbacks, loggers, **overrides)
+    def trainer(*args, **overrides) -> pl.Trainer:
+        return make_trainer({"accelerator": "cpu", "devices": 1}, *args, **overrides)
 
     return Recipe(epochs, repeats, trainer, {**settings(), **options})
 
@@ -81,8 +81,8 @@ def test_half_precision_channels_last_and_compile_are_plain_options():
     trained = Recipe(
         1,
         1,
-        lambda callbacks, loggers, **more: make_trainer(
-            {"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}, callbacks, loggers, **more
+        lambda *args, **more: make_trainer(
+            {"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}, *args, **more
         ),
         {**settings(), "channels_last": True, "compile": True},
     ).train(BASE, digits(), 0)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_original_cwd
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from src.runtime.ranks.watch import PARENT, watch_children, watch_parent
 
@@ -37,7 +37,8 @@ class RanksStrategy(DDPStrategy):
 
     def setup_distributed(self) -> None:
         super().setup_distributed()
-        _set_pg_timeout(timedelta(seconds=self.timeout_s))
+        set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout  # before torch 2.12
+        set_timeout(timedelta(seconds=self.timeout_s))
 
     def _configure_launcher(self) -> None:
         self._launcher = RanksLauncher(self.cluster_environment, self.num_processes, self.num_nodes, self.timeout_s)
