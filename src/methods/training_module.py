@@ -77,9 +77,16 @@ class TrainingModule(pl.LightningModule):
         # Lightning hands a resumed loader its position when it makes it, which is too early where configure_optimizers
         # has asked for the number of steps; a loader that has its position keeps it
         self.trainer.fit_loop._load_combined_loader_states()
+        self._take_back_logged(self._epoch_values)
+
+    def on_test_start(self) -> None:
+        self._take_back_logged({})
+
+    def _take_back_logged(self, last: dict[str, float]) -> None:
+        """Of a resumed run: takes what came after its checkpoint out of the logs, as it is logged again."""
         for logger in self.loggers:
-            if hasattr(logger, "take_back"):  # a resumed fit logs again what came after its checkpoint
-                logger.take_back(self.trainer.global_step, self.prefix, self._epoch_values)
+            if hasattr(logger, "take_back"):
+                logger.take_back(self.trainer.global_step, self.prefix, last)
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         reseed(self.seed, "step", self.prefix, self.current_epoch, index, self.global_rank)
@@ -123,13 +130,17 @@ class TrainingModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         loss = self._losses["train"][0] if "train" in self._losses else torch.zeros(())
         diverged = not bool(torch.isfinite(loss))
-        if self.trainer.strategy.reduce_boolean_decision(diverged, all=False):  # all ranks stop, or none
-            raise UserError(
-                f"the training has diverged: the loss of epoch {self.current_epoch + 1} is not a number; "
-                "a smaller optimizer.lr or a longer scheduler.warmup may help"
-            )
+        if self.trainer.strategy.reduce_boolean_decision(diverged, all=False):  # on all ranks, or none
+            self.on_divergence()
         values = self._log_epoch("train")
         self._epoch_values = {self.prefix + name: float(value) for name, value in values.items()}
+
+    def on_divergence(self) -> None:
+        """Ends the fit; a search that has other candidates may go on."""
+        raise UserError(
+            f"the training has diverged: the loss of epoch {self.current_epoch + 1} is not a number; "
+            "a smaller optimizer.lr or a longer scheduler.warmup may help"
+        )
 
     def on_validation_epoch_end(self) -> None:
         self.val_error = float(self._log_epoch("val", self.val_metrics)["val/error"])

@@ -59,6 +59,7 @@ def launch(
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     guarded = _guarded(task, traces)
+    folder = None
     try:
         if PARENT not in os.environ:  # a further rank has been given the whole command
             sys.argv[1:] = resumed_arguments(sys.argv[1:], config_name)
@@ -77,6 +78,8 @@ def launch(
         code = 0
     finally:
         _restore(traces)
+    if code and guarded.started and folder is not None and _has_checkpoint(folder):
+        _say(f"its state is kept: python {config_name}.py resume={folder}")
     sys.exit(code)
 
 
@@ -149,6 +152,10 @@ def _report(error: BaseException, traces: bool) -> int | str | None:
         return 1
     print(f"error: {_rank()}{told}", file=sys.stderr, flush=True)
     return 2
+
+
+def _has_checkpoint(folder: str) -> bool:
+    return any(Path(folder).glob("checkpoints/*.ckpt"))
 
 
 def _say(text: str) -> None:

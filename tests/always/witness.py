@@ -1,0 +1,21 @@
+"""A callback that writes down what each rank holds at the end of a search."""
+
+import json
+import os
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+
+class Witness(pl.Callback):
+    """Writes `<folder>/rank<r>.json`: the rank's architecture, a hash of its weights and buffers, and its settings."""
+
+    def __init__(self, folder: str, settings: dict | None = None) -> None:
+        self.folder, self.settings = Path(folder), settings or {}
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        weights = {name: value.double().tolist() for name, value in pl_module.network.state_dict().items()}
+        seen = {"architecture": pl_module.architecture(), "weights": weights, "ranks": trainer.world_size}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"rank{trainer.global_rank}.json"
+        path.write_text(json.dumps(seen | {"settings": self.settings, "process": os.getpid()}, sort_keys=True))
