@@ -104,7 +104,7 @@ class ChannelRescaling(pl.Callback):
         elif pl_module.trial + 1 == pl_module.trials:
             pl_module.finish(after)
         else:
-            pl_module.start_trial(after)
+            pl_module.train_widths(after)
 
     def _measured(self) -> tuple[dict[str, float], dict[str, float]]:
         """Slope and final condition of every width from the trial's curves; NaN where nothing could be measured."""
