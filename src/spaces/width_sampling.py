@@ -28,10 +28,15 @@ class Grid:
         return torch.minimum(torch.maximum(rounded, self.low), self.high)
 
 
-def log_uniform_profiles(grid: Grid, count: int, generator: torch.Generator) -> Tensor:
-    """Each width log-uniform between its bounds, not rounded: (count, G)."""
-    share = torch.rand(count, len(grid.low), generator=generator, dtype=torch.float64)
-    return torch.exp(torch.lerp(grid.low.log(), grid.high.log(), share))
+def random_profiles(grid: Grid, count: int, generator: torch.Generator) -> Tensor:
+    """Widths in relation to each other, not rounded: (count, G).
+
+    In each row every width is log-uniform about the middle of its bounds, in a part of their range whose length is
+    uniform from none of it to all: from even rows to ones that use the whole range.
+    """
+    part = torch.rand(count, 1, generator=generator, dtype=torch.float64)
+    place = torch.rand(count, len(grid.low), generator=generator, dtype=torch.float64)
+    return torch.exp(torch.lerp(grid.low.log(), grid.high.log(), 0.5 + part * (place - 0.5)))
 
 
 def log_uniform_targets(least: int, most: int, count: int, generator: torch.Generator) -> Tensor:

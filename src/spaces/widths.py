@@ -15,7 +15,7 @@ from src.multiples import admissible_bounds
 from src.runtime.build import network_from
 from src.runtime.seeds import seeded
 from src.spaces.space import Band, admissible_band
-from src.spaces.width_sampling import Grid, log_uniform_profiles, log_uniform_targets, one_step_within, scaled_to
+from src.spaces.width_sampling import Grid, log_uniform_targets, one_step_within, random_profiles, scaled_to
 
 _RESIZED = f"{resized.__module__}.{resized.__name__}"
 _BARREN_ROUNDS = 8  # without a hit, until a band of MACs is given up as too narrow
@@ -26,12 +26,14 @@ _REPAIRED_TOGETHER = 256  # rows, each with twice as many neighbours as it has w
 class WidthSpace:
     """One width for each free group of the channel graph. A genotype is {group: width}.
 
-    `sample` draws a shape and a size. The shape: each width log-uniform between its bounds, independent of the others.
-    The size: a target for the MACs, log-uniform in the band. All widths are then multiplied by the one factor that
-    meets the target, clipped at their bounds and rounded to their multiples. So the MACs are about log-uniform over
-    the band however wide it is, where widths drawn one by one would nearly all have much the same MACs; and every
-    admissible vector in the band can be drawn. But the draw is not uniform among the admissible vectors: towards the
-    ends of the reachable range more and more widths stand at their bounds.
+    `sample` draws a shape and a size. The shape: each width log-uniform in a part of its range, independent of the
+    others; the part is the same share of the range for all, uniform from none (even widths) to the whole. The size: a
+    target for the MACs, log-uniform in the band. All widths are then multiplied by the one factor that meets the
+    target, clipped at their bounds and rounded to their multiples. So the MACs are about log-uniform over the band
+    however wide it is, where widths drawn one by one would nearly all have much the same MACs; and every admissible
+    vector in the band can be drawn. But the draw is not uniform among the admissible vectors: even ones are likelier,
+    and towards the ends of the reachable range more and more widths stand at their bounds. The widths of `base` have
+    no part in it.
 
     Args:
         base: model config; of a resized model the one inside is searched, so that searches do not nest.
@@ -113,7 +115,7 @@ class WidthSpace:
 
     def _draw(self, size: int, least: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`size` draws: the width vectors (n, G) that lie in the band, in their order, and ones that miss it."""
-        profiles = log_uniform_profiles(self._grid, size, generator)
+        profiles = random_profiles(self._grid, size, generator)
         targets = log_uniform_targets(least, most, size, generator)
         below, above = scaled_to(self._grid, profiles, targets)
         reaches = self.costs.macs(below) >= least
