@@ -121,6 +121,13 @@ class RandomSearch(TrialSearch):
         diverged = sum(not math.isfinite(candidate.error) for candidate in self.candidates)
         return f"{text}, {diverged} of them diverged" if diverged else text
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.trial >= self.trials or self.config != self.space.config(self.genotypes[self.trial]):
+            raise UserError(
+                "the checkpoint is of a random search with another seed, budget or model, which has other candidates"
+            )
+
 
 def _identity(genotype: Genotype) -> str:
     return json.dumps(genotype, sort_keys=True)

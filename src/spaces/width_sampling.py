@@ -15,11 +15,12 @@ _HALVINGS = 60  # of an interval of about ten (of a logarithm): down to the prec
 
 @dataclass(frozen=True)
 class Grid:
-    """The admissible widths, and what they cost."""
+    """The admissible widths, what they cost, and the `centre` (G,) about which random ones vary."""
 
     low: Tensor
     high: Tensor
     multiples: Tensor
+    centre: Tensor
     cost: Callable[[Tensor], Tensor]
 
     def nearest(self, widths: Tensor) -> Tensor:
@@ -29,14 +30,14 @@ class Grid:
 
 
 def random_profiles(grid: Grid, count: int, generator: torch.Generator) -> Tensor:
-    """Widths in relation to each other, not rounded: (count, G).
+    """Widths in relation to each other, neither rounded nor clipped: (count, G).
 
-    In each row every width is log-uniform about the middle of its bounds, in a part of their range whose length is
-    uniform from none of it to all: from even rows to ones that use the whole range.
+    In each row every width is log-uniform about its centre, over a part of the range high / low whose length is uniform
+    from none of it to all: from rows in proportion to the centre to ones that use the whole range.
     """
     part = torch.rand(count, 1, generator=generator, dtype=torch.float64)
     place = torch.rand(count, len(grid.low), generator=generator, dtype=torch.float64)
-    return torch.exp(torch.lerp(grid.low.log(), grid.high.log(), 0.5 + part * (place - 0.5)))
+    return torch.exp(grid.centre.log() + part * (place - 0.5) * (grid.high / grid.low).log())
 
 
 def log_uniform_targets(least: int, most: int, count: int, generator: torch.Generator) -> Tensor:

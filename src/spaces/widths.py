@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_range
+from src.errors import UserError, check_choice, check_range
 from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.graph.resize import check_resizable, resized
@@ -26,20 +26,22 @@ _REPAIRED_TOGETHER = 256  # rows, each with twice as many neighbours as it has w
 class WidthSpace:
     """One width for each free group of the channel graph. A genotype is {group: width}.
 
-    `sample` draws a shape and a size. The shape: each width log-uniform in a part of its range, independent of the
-    others; the part is the same share of the range for all, uniform from none (even widths) to the whole. The size: a
-    target for the MACs, log-uniform in the band. All widths are then multiplied by the one factor that meets the
-    target, clipped at their bounds and rounded to their multiples. So the MACs are about log-uniform over the band
-    however wide it is, where widths drawn one by one would nearly all have much the same MACs; and every admissible
-    vector in the band can be drawn. But the draw is not uniform among the admissible vectors: even ones are likelier,
-    and towards the ends of the reachable range more and more widths stand at their bounds. The widths of `base` have
-    no part in it.
+    `sample` draws a shape and a size. The shape: each width log-uniform about that of the base (or about even ones),
+    independent of the others, over a part of the range of its bounds; the part is the same for all, uniform from none
+    to the whole. The size: a target for the MACs, log-uniform in the band. All widths are then multiplied by the one
+    factor that meets the target, clipped at their bounds and rounded to their multiples. So the MACs are about
+    log-uniform over the band however wide it is, where widths drawn one by one would nearly all have much the same
+    MACs. But the draw is not uniform among the admissible vectors: those in proportion to the base (or even) are
+    likelier, and towards the ends of the reachable range more and more widths stand at their bounds. About even widths
+    every vector in the band can be drawn; about the base those that keep its proportions to within the ratio of the
+    bounds, and of the others ones that stand at a bound.
 
     Args:
         base: model config; of a resized model the one inside is searched, so that searches do not nest.
         input_shape: (C, H, W) of the images.
         min_width, max_width: bounds of every width. max_width None: 256, or the widest of the model where that is more.
         multiple: of which every width is a multiple, beside what the network demands.
+        shape: what drawn widths vary about: "base", the widths of the model, or "even", all alike.
 
     Raises:
         UserError: the model has no width that may change or does not follow changed widths, or no width is admissible.
@@ -52,8 +54,10 @@ class WidthSpace:
         min_width: int = 8,
         max_width: int | None = None,
         multiple: int = 2,
+        shape: str = "base",
     ) -> None:
         check_range("method.width_multiple", multiple, 1)
+        check_choice("method.shape", shape, ("base", "even"))
         if max_width is not None:
             check_range("method.max_width", max_width, 1)
         self.input_shape = tuple(input_shape)
@@ -74,7 +78,8 @@ class WidthSpace:
         self.costs = cost_polynomial(self.graph)
         order = self.costs.names
         low, high = self.costs.vector([{name: self.bounds[name][side] for name in order} for side in (0, 1)])
-        self._grid = Grid(low, high, self.costs.vector(self.multiples)[0], self.costs.macs)
+        centre = self.costs.vector(self.start)[0] if shape == "base" else (low * high).sqrt()
+        self._grid = Grid(low, high, self.costs.vector(self.multiples)[0], centre, self.costs.macs)
 
     def _bounds(self, name: str, min_width: int, max_width: int) -> tuple[int, int]:
         try:
@@ -118,8 +123,10 @@ class WidthSpace:
         profiles = random_profiles(self._grid, size, generator)
         targets = log_uniform_targets(least, most, size, generator)
         below, above = scaled_to(self._grid, profiles, targets)
-        reaches = self.costs.macs(below) >= least
-        rows, inside = torch.where(reaches[:, None], below, above), reaches | (self.costs.macs(above) <= most)
+        less, more = self.costs.macs(below), self.costs.macs(above)
+        reaches, stays = less >= least, more <= most
+        nearer = stays & (~reaches | (more - targets < targets - less))
+        rows, inside = torch.where(nearer[:, None], above, below), reaches | stays
         for part in (~inside).nonzero()[:, 0].split(_REPAIRED_TOGETHER):
             rows[part], inside[part] = one_step_within(self._grid, below[part], above[part], least, most, generator)
         return rows[inside], torch.cat([below[~inside], above[~inside]])
