@@ -52,6 +52,8 @@ class RandomSearch(TrialSearch):
         include_base: bool = False,
         **settings,
     ) -> None:
+        if not isinstance(include_base, bool):  # any text is true
+            raise UserError(f"method.include_base={include_base!r} is not allowed; it must be true or false")
         super().__init__(base, input_shape, trials, epochs_per_trial, **settings)
         self.space = space(base, self.input_shape)
         start = self.space.start

@@ -2,16 +2,18 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
 
 from src.errors import UserError
 from src.graph.channel_graph import channel_graph
 from src.reporting.candidates import Candidate
-from src.runtime.build import network_from
-from tests.searching import BASE, random_search, run_random
+from src.runtime.build import build, network_from
+from tests.searching import BASE, random_search, run_random, settings
 
 BASE_MACS = random_search(trials=1).base_network["macs"]
 
@@ -57,7 +59,7 @@ def test_a_candidate_depends_on_seed_and_trial_alone():
 
 
 def test_no_architecture_comes_twice_and_more_than_there_are_cannot_be_asked_for():
-    """Two groups move in so narrow a band that few vectors are left."""
+    """A band of one percent leaves some hundreds of vectors."""
     options = {"min_macs": 0.99, "max_macs": 1.0}
     module = random_search(trials=20, **options)
     assert len(set(identities(module))) == 20
@@ -89,11 +91,24 @@ def test_macs_are_shares_of_the_start_or_numbers():
         ({"min_macs": 9.9, "max_macs": 0.5}, "method.min_macs=9.9, method.max_macs=0.5: the least .* above the most"),
         ({"min_macs": -1}, "method.min_macs=-1"),
         ({"max_macs": "many"}, "method.max_macs='many'"),
+        ({"include_base": "maybe"}, "method.include_base='maybe'"),
     ],
 )
 def test_impossible_settings_are_named(options, message):
     with pytest.raises(UserError, match=message):
         random_search(**options)
+
+
+def test_its_config_builds_it_with_the_budget_of_a_search():
+    """Two methods with other defaults would be compared unequally by whoever gives none."""
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+        conet = compose("search").method
+        config = compose("search", overrides=["method=random", "method.min_width=4", "method.max_macs=2"])
+    assert (config.method.trials, config.method.epochs_per_trial) == (conet.trials, conet.epochs_per_trial)
+    module = build(config.method.module, "method", base=BASE, input_shape=(1, 8, 8), seed=1, **settings())
+    assert module.macs_band == (math.ceil(BASE_MACS / 2), 2 * BASE_MACS)
+    assert set(module.space.bounds.values()) == {(4, 256)}
+    assert len(module.genotypes) == config.method.trials
 
 
 class Save(pl.Callback):
@@ -108,17 +123,22 @@ class Save(pl.Callback):
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2])
-def test_from_a_checkpoint_it_goes_on_with_the_candidate_that_was_due(tmp_path, epoch):
+def test_from_a_checkpoint_it_goes_on_as_if_it_had_not_been_interrupted(tmp_path, epoch):
     """In the middle of a trial and at its end; loads with weights_only, into a module that was made for the base."""
-    module = random_search(trials=3, epochs_per_trial=2)
+    module = random_search(trials=2, epochs_per_trial=2)
     run_random(module, Save(tmp_path / "a.ckpt", epoch))
     checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
-    again = random_search(trials=3, epochs_per_trial=2)
+    again = random_search(trials=2, epochs_per_trial=2)
     again.on_load_checkpoint(checkpoint)
     again.load_state_dict(checkpoint["state_dict"])
     assert again.trial == (epoch + 1) // 2
     assert channel_graph(again.network, (1, 8, 8)).widths() == module.genotypes[again.trial]
     assert again.candidates == module.candidates[: again.trial]
+
+    resumed = random_search(trials=2, epochs_per_trial=2)
+    run_random(resumed, checkpoint=str(tmp_path / "a.ckpt"))
+    assert [replace(c, seconds=0) for c in resumed.candidates] == [replace(c, seconds=0) for c in module.candidates]
+    assert torch.equal(resumed.network.fc.weight, module.network.fc.weight)
 
 
 def test_the_checkpoint_of_another_search_is_refused(tmp_path):
