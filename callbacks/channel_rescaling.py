@@ -102,7 +102,7 @@ class ChannelRescaling(pl.Callback):
             pl_module.finish(after)
             pl_module.end_search()
         else:
-            pl_module.start_trial(after)
+            pl_module.train_widths(after)
 
     def _measured(self) -> tuple[dict[str, float], dict[str, float]]:
         """Slope and final condition of every width from the trial's curves; NaN where nothing could be measured."""

@@ -30,8 +30,9 @@ class ParetoReport(pl.Callback):
 
     Of the module it uses `candidates` and, where they are there: `prefix` (of the names of its metrics), `description`
     (dict of short texts: method, model, data, ...), `base_network` (dict with macs, params and, if known, name and
-    error) and `report_figures()` (list of (heading, caption, plotly figure)); a figure headed "Widths" replaces the
-    one that is drawn here.
+    error), `epochs_per_trial` (the learning curves break between candidates, each has a training of its own) and
+    `report_figures()` (list of (heading, caption, plotly figure)); a figure headed "Widths" replaces the one that is
+    drawn here.
 
     Args:
         folder: the run folder; made if it is not there.
@@ -156,7 +157,8 @@ class ParetoReport(pl.Callback):
         if hasattr(pl_module, "report_figures"):
             own |= {heading: (caption, figure) for heading, caption, figure in pl_module.report_figures()}
         if self.curves:
-            boundaries = [candidate.step + 1 for candidate in candidates[:-1]] if chain else []
+            apart = chain or hasattr(pl_module, "epochs_per_trial")
+            boundaries = [candidate.step + 1 for candidate in candidates[:-1]] if apart else []
             caption = "Errors and losses after each epoch of the search."
             own["Learning curves"] = (caption, learning_curves_figure(self.curves, boundaries))
         return [(heading, caption, figure) for heading, (caption, figure) in own.items()]

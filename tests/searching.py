@@ -1,14 +1,19 @@
 """What the tests of searches share: a tiny residual network, a slice of the digits, and a fit of a few seconds."""
 
+from functools import partial
+
 import pytorch_lightning as pl
 import torch
 
 from callbacks.channel_rescaling import ChannelRescaling
+from callbacks.random_sampling import RandomSampling
 from callbacks.rank_measurement import RankMeasurement
 from src.data.digits import DigitsData
 from src.methods.conet import CONet
+from src.methods.random_search import RandomSearch
 from src.runtime.schedules import cosine
 from src.runtime.trainer import make_trainer
+from src.spaces.widths import WidthSpace
 from src.tasks.classification import Classification
 
 BASE = {
@@ -48,4 +53,18 @@ def run(module: CONet, *more: pl.Callback, measurement: RankMeasurement | None =
     callbacks = [measurement or RankMeasurement(), ChannelRescaling(**rescaling), *more]
     trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, callbacks)
     module.search(trainer, digits())
+    return trainer
+
+
+def random_search(trials: int = 3, epochs_per_trial: int = 1, seed: int = 0, **options) -> RandomSearch:
+    """Random widths from 4 to 32 of the tiny network."""
+    space = partial(WidthSpace, min_width=4, max_width=32)
+    options = {"base": BASE, "input_shape": (1, 8, 8), "space": space, "min_macs": 0.3, "max_macs": 1.5, **options}
+    return RandomSearch(trials=trials, epochs_per_trial=epochs_per_trial, seed=seed, **{**settings(), **options})
+
+
+def run_random(module: RandomSearch, *more: pl.Callback, checkpoint: str | None = None) -> pl.Trainer:
+    """A random search on the CPU; returns its trainer."""
+    trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, [RandomSampling(), *more])
+    module.search(trainer, digits(), checkpoint)
     return trainer

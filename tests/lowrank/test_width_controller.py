@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from src.errors import UserError
-from src.lowrank.width_controller import WidthState, admissible_bounds, round_to_multiple, update
+from src.lowrank.width_controller import WidthState, update
+from src.multiples import admissible_bounds
 
 DELTA = 0.01
 
@@ -84,13 +85,6 @@ def test_unmeasured_trial_moves_nothing():
     assert update(state, float("nan"), 1.0, delta=DELTA) == state
 
 
-@pytest.mark.parametrize(
-    ("value", "multiple", "expected"), [(37, 2, 36), (39, 2, 40), (38.4, 2, 38), (48, 32, 64), (80, 32, 64)]
-)
-def test_rounding_goes_to_the_even_quotient(value: float, multiple: int, expected: int):
-    assert round_to_multiple(value, multiple) == expected
-
-
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("multiple", [2, 8, 32])
 def test_properties_under_random_answers(seed: int, multiple: int):
@@ -108,11 +102,6 @@ def test_properties_under_random_answers(seed: int, multiple: int):
         assert after == state or not state.stopped
         state = after
     assert state.factor < 0.2
-
-
-def test_bounds_move_inwards_to_multiples():
-    assert admissible_bounds(17, 255, 32) == (32, 224)
-    assert admissible_bounds(16, 256, 2) == (16, 256)
 
 
 @pytest.mark.parametrize(("low", "high", "multiple"), [(64, 32, 2), (33, 63, 32), (0, 64, 2), (16, 64, 0)])

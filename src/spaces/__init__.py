@@ -1,0 +1,1 @@
+"""What can be searched, independent of how: each space keeps the promises of `src.spaces.space.SearchSpace`."""
