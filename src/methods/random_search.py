@@ -109,6 +109,9 @@ class RandomSearch(TrialSearch):
         """Starts the trial of the next candidate."""
         self.start_trial(self.space.config(self.genotypes[self.trial + 1]))
 
+    def on_divergence(self) -> None:
+        """The candidate has no error and is not the result; the others are trained all the same."""
+
     def architecture(self) -> dict[str, Any]:
         """The candidate of lowest validation error (of equal ones the one of fewest MACs); without one the base."""
         best = best_candidate(self.candidates)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
+from src.runtime.ranks.agreement import gathered, rank, world_size
 from src.runtime.seeds import reseed
 
 
@@ -149,19 +150,21 @@ class TrainingModule(pl.LightningModule):
         self._log_epoch("test", self.test_metrics)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Keeps the losses of an epoch that is not over: the sum over all ranks, with which rank 0 will go on."""
-        total, seen = self._losses.get("train", (torch.zeros(()), 0))
-        sums = torch.stack([torch.as_tensor(total, device=self.device), torch.tensor(float(seen), device=self.device)])
+        """Keeps what an epoch that is not over has so far: each rank its own loss, to the last bit."""
+        total, seen = self._losses.get("train", (0.0, 0))
+        checkpoint["losses"] = gathered((float(total), seen))
         checkpoint["val_error"], checkpoint["seconds"] = self.val_error, self.seconds
         checkpoint["epoch_values"] = dict(self._epoch_values)
-        checkpoint["losses"] = self.trainer.strategy.reduce(sums, reduce_op="sum").cpu()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.val_error, self._seconds_before = checkpoint["val_error"], checkpoint["seconds"]
         self._epoch_values = checkpoint["epoch_values"]
-        total, seen = checkpoint["losses"]
-        if seen and self.global_rank == 0:
-            self._losses["train"] = (total.to(self.device), int(seen))
+        losses = checkpoint["losses"]
+        if len(losses) != world_size():  # rank 0 goes on with the sum of all
+            losses = [tuple(map(sum, zip(*losses, strict=True)))] + [(0.0, 0)] * (world_size() - 1)
+        total, seen = losses[rank()]
+        if seen:
+            self._losses["train"] = (torch.tensor(total, device=self.device), seen)
 
     # optimisation
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning_fabric.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from src.errors import UserError
+from src.runtime.ranks.agreement import world_size
 from src.whole_files import written_whole
 
 MAIN = "last"  # the part that the command is about; its checkpoint is last.ckpt
@@ -77,7 +77,7 @@ class RunCheckpointIO(TorchCheckpointIO):
         self.run, self.part = run, part
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path, storage_options: Any = None) -> None:
-        origin = {"run": self.run, "part": self.part, "ranks": _ranks()}
+        origin = {"run": self.run, "part": self.part, "ranks": world_size()}
         save_whole({**checkpoint, "origin": origin}, path)
 
     def load_checkpoint(self, path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -87,16 +87,12 @@ class RunCheckpointIO(TorchCheckpointIO):
             raise UserError(f"{path} was not written by a run of this project")
         if (origin["run"], origin["part"]) != (self.run, self.part):
             raise UserError(f"{path} belongs to another run: its settings are others than those of this run folder")
-        if origin["ranks"] != _ranks():
+        if origin["ranks"] != world_size():
             rank_zero_warn(
-                f"the checkpoint was written by {origin['ranks']} processes and {_ranks()} go on: "
+                f"the checkpoint was written by {origin['ranks']} processes and {world_size()} go on: "
                 "the search continues, with other batches than the uninterrupted run would have had"
             )
         return checkpoint
-
-
-def _ranks() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 class RunState:

@@ -45,4 +45,5 @@ METHODS = [
         candidates=4,
         seconds=8,
     ),
+    Method("random", ("method.trials=4", "method.epochs_per_trial=2"), candidates=4, seconds=8),
 ]

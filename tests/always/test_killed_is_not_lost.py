@@ -30,7 +30,7 @@ def killed_and_resumed(command, folder, moments, number, rng) -> list[int]:
         wait_for(lambda at=moment: lines(folder / "metrics.csv") >= at, process)
         time.sleep(rng.uniform(0, 0.1))
         kill(process, number)
-        code, output, errors = finished(process)
+        code, _, errors = finished(process)
         assert "Traceback" not in errors, errors
         codes.append(code)
         if not (folder / ".hydra" / "overrides.yaml").is_file() or code == 0:

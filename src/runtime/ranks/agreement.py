@@ -9,16 +9,20 @@ import torch.distributed as dist
 from torch import nn
 
 
-def in_group() -> bool:
-    """Whether this process is one of several that can talk to each other."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+def world_size() -> int:
+    """How many processes this run has, as far as they can talk to each other by now."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 def gathered(value: Any) -> list:
     """The `value` of every rank, in the order of ranks, on every rank; call it on all."""
-    if not in_group():
+    if world_size() == 1:
         return [value]
-    values = [None] * dist.get_world_size()
+    values = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
 

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import torch.distributed as dist
-
 from src.errors import UserError
-from src.runtime.ranks.agreement import gathered, in_group
+from src.runtime.ranks.agreement import gathered, rank, world_size
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,17 +18,15 @@ def shares(costs: Sequence[float], ranks: int) -> list[list[int]]:
     """
     loads, parts = [0.0] * ranks, [[] for _ in range(ranks)]
     for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        rank = min(range(ranks), key=lambda r: (loads[r], r))
-        loads[rank] += costs[index]
-        parts[rank].append(index)
+        idle = min(range(ranks), key=lambda r: (loads[r], r))
+        loads[idle] += costs[index]
+        parts[idle].append(index)
     return [sorted(part) for part in parts]
 
 
 def own_share(costs: Sequence[float]) -> list[int]:
     """The indices of the items that this process does: all of them where it is alone."""
-    if not in_group():
-        return list(range(len(costs)))
-    return shares(costs, dist.get_world_size())[dist.get_rank()]
+    return shares(costs, world_size())[rank()]
 
 
 def sharded_map(
@@ -55,13 +51,13 @@ def sharded_map(
     told = None if failure is None else (isinstance(failure, UserError), f"{type(failure).__name__}: {failure}")
     merged: dict[int, Any] = {}
     failures = []
-    for rank, (part, problem) in enumerate(gathered((results, told))):
+    for source, (part, problem) in enumerate(gathered((results, told))):
         merged |= part
         if problem is not None:
-            failures.append((rank, problem))
+            failures.append((source, problem))
     if failure is not None:
         raise failure
     if failures:
-        rank, (users, text) = failures[0]
-        raise (UserError(text.split(": ", 1)[1]) if users else RuntimeError(f"rank {rank}: {text}"))
+        source, (users, text) = failures[0]
+        raise UserError(text.partition(": ")[2]) if users else RuntimeError(f"rank {source}: {text}")
     return [merged[index] for index in range(len(items))]
