@@ -28,6 +28,7 @@ from yaml import YAMLError
 from src.errors import UserError, did_you_mean
 from src.runtime.key_names import children_of, known_keys, look_up_all, missing_keys, nearest_keys
 from src.runtime.mistakes import config_sentence, one_line
+from src.runtime.sweep_plan import SweepPlan, planned_sweep
 
 # Nodes whose content is passed on as free arguments: whatever builds from them knows its own arguments and checks them.
 FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra", "method", "optimizer", "scheduler"}
@@ -77,17 +78,21 @@ class CommandLine:
         return OmegaConf.create()
 
 
-def check_command_line(config_path: str, config_name: str, filled_later: Iterable[str] = ()) -> None:
-    """Raises `UserError` for what in `sys.argv` cannot become a run; does nothing for `--help` and the like."""
+def check_command_line(config_path: str, config_name: str, filled_later: Iterable[str] = ()) -> SweepPlan | None:
+    """Raises `UserError` for what in `sys.argv` cannot become a run; does nothing for `--help` and the like.
+
+    Returns the plan of a multirun, None for anything else.
+    """
     arguments = _parsed_arguments()
     if arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion:
-        return
+        return None
     if arguments.experimental_rerun is not None:
-        return
+        return None
     setup_globals()  # Hydra's resolvers, `now` among them
     loader = _loader(config_path, arguments)
     try:
-        overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments.overrides)
+        parser = OverridesParser.create(config_loader=loader)
+        overrides = parser.parse_overrides(arguments.overrides)
     except OverrideParseException as error:
         raise UserError(_syntax_sentence(error)) from error
     line = CommandLine(loader, arguments.config_name or config_name, overrides)
@@ -102,6 +107,9 @@ def check_command_line(config_path: str, config_name: str, filled_later: Iterabl
         check_folder(folder)
         if not multirun and "LOCAL_RANK" not in os.environ:  # a further rank of a run joins its folder
             check_unused(folder)
+        if multirun:
+            return planned_sweep(arguments, overrides, config, folder, parser)
+    return None
 
 
 def check_folder(folder: str) -> None:

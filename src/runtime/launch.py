@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from src.errors import UserError
@@ -51,9 +49,15 @@ def launch(
         sys.path.append(os.getcwd())
     guarded = _guarded(task, traces)
     try:
-        check_command_line(str(config_path), config_name, filled_later)
+        plan = check_command_line(str(config_path), config_name, filled_later)
         os.environ[_TRACES] = "1"  # Hydra hands exceptions on unchanged instead of printing them
-        hydra.main(version_base="1.3", config_path=str(config_path), config_name=config_name)(guarded)()
+        main = hydra.main(version_base="1.3", config_path=str(config_path), config_name=config_name)
+        if plan is None:
+            main(guarded)()
+        else:
+            from src.runtime.multirun import run_multirun
+
+            run_multirun(main, task, plan, traces)
     except _TaskFailed as failed:
         code = _report(failed.__cause__, bool(traces))
     except OSError as error:  # before the task, Hydra touches no file but those of the run folder
@@ -68,10 +72,7 @@ def launch(
 
 
 def _guarded(task: Callable[[DictConfig], None], traces: str | None) -> Callable[[DictConfig], None]:
-    """`task` in the user's own environment, with its exceptions carried past Hydra in a single run.
-
-    In a multirun the exception goes to Hydra, which runs the other jobs first; so it is told at once as well.
-    """
+    """`task` in the user's own environment, with its exceptions carried past Hydra."""
 
     @functools.wraps(task)  # Hydra looks through the wrapper for the file that the job is named after
     def guarded(config: DictConfig) -> None:
@@ -80,13 +81,7 @@ def _guarded(task: Callable[[DictConfig], None], traces: str | None) -> Callable
         try:
             task(config)
         except Exception as error:
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
-                raise _TaskFailed from error
-            told = sentence(error)
-            if told is not None:
-                number = HydraConfig.get().job.num
-                print(f"error: {_rank()}job {number}: {told}", file=sys.stderr, flush=True)
-            raise
+            raise _TaskFailed from error
         finally:
             os.environ[_TRACES] = "1"
 

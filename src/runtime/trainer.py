@@ -13,8 +13,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelSummary, ProgressBar
 from pytorch_lightning.loggers import Logger
@@ -83,20 +81,11 @@ def make_trainer(
     options.setdefault("enable_checkpointing", any(isinstance(c, Checkpoint) for c in callbacks))
     quieten()
     try:
-        trainer = pl.Trainer(callbacks=list(callbacks), logger=list(loggers) or False, **options)
-        _check_multirun(trainer)
-        return trainer
+        return pl.Trainer(callbacks=list(callbacks), logger=list(loggers) or False, **options)
     except UserError:
         raise
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"trainer: {_device_sentence(options) or one_line(error)}") from error
-
-
-def _check_multirun(trainer: pl.Trainer) -> None:
-    """Raises `UserError` for a multirun whose jobs use several processes: each would start the whole sweep again."""
-    several = trainer.num_devices * trainer.num_nodes > 1
-    if several and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise UserError("a multirun (-m) uses one device a job so far: give trainer.devices=1, or run the jobs singly")
 
 
 def quieten() -> None:
