@@ -130,7 +130,7 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
     for figure in shown:
         table.add_column(_HEADINGS.get(figure, figure), justify="right", no_wrap=True)
     for row in rows:
-        setting = "\n".join(f"no {key}" if value is None else f"{key}={value}" for key, value in row.setting.items())
+        setting = "\n".join(_spelled(key, value) for key, value in row.setting.items())
         roles = [role for role in reversed(ROLES) if any(row.numbers(role, f) for f in FIGURES)] or ["found"]
         for index, role in enumerate(roles):
             cells = [_cell(row.numbers(role, figure), _SPELLED.get(figure, quantities.percent)) for figure in shown]
@@ -143,6 +143,14 @@ def without_result(jobs: Sequence[SweepJob]) -> str | None:
     """Names the jobs that have none; None where all have one."""
     names = [f"{job.name} ({job.state})" if job.state else job.name for job in jobs if not job.networks]
     return f"without a result: {', '.join(names)}" if names else None
+
+
+def _spelled(key: str, value: str | None) -> str:
+    """A setting in short; a number that a sweeper has drawn has digits that say nothing."""
+    if value is None:
+        return f"no {key}"
+    number = _number(value)
+    return f"{key}={value if number is None or len(value) < 8 else format(number, '.4g')}"
 
 
 def _count(row: SweepRow) -> str:

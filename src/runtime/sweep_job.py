@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +22,7 @@ from src.runtime.job_process import StopSign, run_process
 from src.runtime.job_record import HYDRA_FOLDER, RESULT, JobRecord, holds_results, read_record, write_record
 from src.runtime.mistakes import sentence
 from src.runtime.objective import Objective, objective
-from src.runtime.sweep_plan import RESUMED, SweepPlan, bare_key, quoted
+from src.runtime.sweep_plan import RESUMED, SweepPlan, quoted
 
 _TRACES = "HYDRA_FULL_ERROR"
 
@@ -48,10 +49,10 @@ def job_command(
         folder: of this job.
         begun: whether an earlier process has begun it; that run goes on then, with what it was told.
     """
+    own = ["hydra.mode=RUN", f"hydra.job.num={record.number}", f"hydra.job.id='{record.number}'"]
     if begun:
-        return [*start, *plan.options, f"resume={quoted(folder)}", "hydra.mode=RUN"]
-    own = [f"hydra.run.dir={quoted(folder)}", f"hydra.job.num={record.number}", f"hydra.job.id='{record.number}'"]
-    return [*start, *plan.options, *record.overrides, *plan.hydra, "hydra.mode=RUN", *own]
+        return [*start, *plan.options, f"resume={quoted(folder)}", *own]
+    return [*start, *plan.options, *record.overrides, *plan.hydra, *own, f"hydra.run.dir={quoted(folder)}"]
 
 
 def check_same_job(record: JobRecord, overrides: Sequence[str], folder: Path) -> None:
@@ -94,9 +95,9 @@ class SweepJobs:
         if kept is not None:
             check_same_job(kept, record.overrides, folder)
         if kept is not None and holds_results(folder):
-            print(f"{name}: done before", flush=True)
+            _say(f"{name}: done before")
             return _worth(folder)
-        print(f"{name}: {self.plan.shown(record.overrides)}", flush=True)
+        _say(f"{name}: {self.plan.shown(record.overrides)}")
         begun = kept is not None and (folder / HYDRA_FOLDER / "overrides.yaml").is_file()
         code = self._run(folder, record, begun)
         if code == 0:
@@ -116,7 +117,7 @@ class SweepJobs:
         )
         write_record(folder, JobRecord(record.number, record.overrides, code))
         if code < 0 and self.stop.number() is None:
-            print(f"error: {record.name} was killed by {signal.Signals(-code).name}", file=sys.stderr, flush=True)
+            _say(f"error: {record.name} was killed by {signal.Signals(-code).name}", sys.stderr)
         return code
 
     def _environment(self) -> dict[str, str]:
@@ -133,10 +134,9 @@ class SweepJobs:
             raise SystemExit(128 + self.stop.number())
 
     def _failed(self, record: JobRecord) -> None:
-        """A failed job has no worth; only a sweeper that was told how many may fail is told by an exception."""
-        rate = HydraConfig.get().sweeper.get("max_failure_rate")
-        if rate or (rate is not None and "hydra.sweeper.max_failure_rate" in map(bare_key, self.plan.hydra)):
-            raise JobFailed(record.name)
+        """A failed job has no worth; a sweeper that counts failures takes an exception for one, any other would end."""
+        if "max_failure_rate" in HydraConfig.get().sweeper:
+            raise JobFailed(f"{record.name} has failed")
 
     def _in_this_process(self, config: DictConfig, folder: Path, record: JobRecord) -> Objective | None:
         """One of the ranks that a batch system has started for this job; its exceptions go to the launcher."""
@@ -153,8 +153,8 @@ class SweepJobs:
             if told is None or self.traces:
                 traceback.print_exception(error)
             if told is not None:
-                print(f"error: {record.name}: {told}", file=sys.stderr, flush=True)
-            raise JobFailed(record.name) from None
+                _say(f"error: {record.name}: {told}", sys.stderr)
+            raise JobFailed(f"{record.name} has failed") from None
         finally:
             if first:
                 write_record(folder, JobRecord(record.number, record.overrides, code))
@@ -165,6 +165,11 @@ class SweepJobs:
         if self.plan.local:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, _nothing)  # not SIG_IGN, which the job would inherit
+
+
+def _say(line: str, stream: TextIO | None = None) -> None:
+    """Prints a line in one piece: other workers write to the same terminal."""
+    print(f"{line}\n", end="", file=stream, flush=True)
 
 
 def _nothing(number: int, frame: object) -> None:

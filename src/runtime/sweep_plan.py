@@ -102,6 +102,9 @@ def planned_sweep(
     added = [f"hydra.sweep.dir={quoted(folder)}"]
     if local:  # the job's own process writes them, and logs
         added += ["hydra.output_subdir=null", "hydra.job_logging.root=null"]
+    rate = "hydra.sweeper.max_failure_rate"
+    if config.hydra.sweeper.get("max_failure_rate") == 0 and rate not in [o.key_or_group for o in overrides]:
+        added.append(f"{rate}=1.0")  # Optuna's sweeper ends at the first failed trial unless it is told otherwise
     if "seed" in _sampler(config) and _sampler(config).seed is None:  # one seed, one result; and a resume repeats it
         added.append(f"hydra.sweeper.sampler.seed={config.get('seed') if isinstance(config.get('seed'), int) else 0}")
     return SweepPlan(
