@@ -124,7 +124,9 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
     with_setting = any(row.setting for row in rows)
     if with_setting:
         table.add_column("setting", overflow="fold", min_width=8)
-    table.add_column("network", no_wrap=True)
+    with_base = any(row.numbers("base", figure) for row in rows for figure in FIGURES)
+    if with_base:
+        table.add_column("network", no_wrap=True)
     table.add_column("jobs", justify="right", no_wrap=True)
     shown = [f for f in FIGURES if any(row.numbers(role, f) for row in rows for role in ROLES)]
     for figure in shown:
@@ -135,7 +137,7 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
         for index, role in enumerate(roles):
             cells = [_cell(row.numbers(role, figure), _SPELLED.get(figure, quantities.percent)) for figure in shown]
             start = [setting if index == 0 else ""] if with_setting else []
-            table.add_row(*start, role, _count(row), *cells)
+            table.add_row(*start, *[role][:with_base], _count(row), *cells)
     return table
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -22,18 +22,13 @@ from src.runtime.job_process import StopSign, run_process
 from src.runtime.job_record import HYDRA_FOLDER, RESULT, JobRecord, holds_results, read_record, write_record
 from src.runtime.mistakes import sentence
 from src.runtime.objective import Objective, objective
-from src.runtime.sweep_plan import RESUMED, SweepPlan, quoted
+from src.runtime.sweep_plan import RESUMED, SweepPlan, own_process_needed, quoted
 
 _TRACES = "HYDRA_FULL_ERROR"
 
 
 class JobFailed(Exception):
     """A job has failed, and has said why itself: for a sweeper that counts failures."""
-
-
-def own_process_needed(environment: Mapping[str, str]) -> bool:
-    """Whether a job has to be made a process: not where SLURM has started its ranks already, each of which is here."""
-    return int(environment.get("SLURM_NTASKS") or 1) <= 1
 
 
 def job_command(
@@ -141,8 +136,8 @@ class SweepJobs:
     def _in_this_process(self, config: DictConfig, folder: Path, record: JobRecord) -> Objective | None:
         """One of the ranks that a batch system has started for this job; its exceptions go to the launcher."""
         first = os.environ.get("SLURM_PROCID", "0") == "0"
-        os.environ.pop(_TRACES, None)  # ours; what the task starts should not take it for the user's
-        os.environ.update({} if self.traces is None else {_TRACES: self.traces})
+        os.environ.pop(_TRACES, None)
+        os.environ.update(self._environment())
         code = 1
         try:
             self.task(config)
@@ -156,6 +151,7 @@ class SweepJobs:
                 _say(f"error: {record.name}: {told}", sys.stderr)
             raise JobFailed(f"{record.name} has failed") from None
         finally:
+            os.environ[_TRACES] = "1"  # Hydra hands exceptions on unchanged
             if first:
                 write_record(folder, JobRecord(record.number, record.overrides, code))
         return _worth(folder) if first else None

@@ -34,7 +34,7 @@ class SweepPlan:
         count: how many jobs there will be; None where that is not known.
         swept: the keys that are swept over.
         parallel: whether several jobs run at once on this machine.
-        local: whether jobs are started on this machine, not by a batch system.
+        local: whether jobs are made processes on this machine; no batch system starts them, or their ranks.
         added: overrides that this process needs besides those that were given.
         resumed: whether the folder holds a part of the same multirun, to be completed.
     """
@@ -67,6 +67,11 @@ def quoted(text: str | os.PathLike) -> str:
     return QuotedString(str(text), Quote.single).with_quotes()
 
 
+def own_process_needed(environment: Mapping[str, str]) -> bool:
+    """Whether a job has to be made a process: not where SLURM has started its ranks already, each of which is here."""
+    return int(environment.get("SLURM_NTASKS") or 1) <= 1
+
+
 def planned_sweep(
     arguments: argparse.Namespace,
     overrides: Sequence[Override],
@@ -84,8 +89,8 @@ def planned_sweep(
         parser: for overrides that stand in the config (`hydra.sweeper.params`).
 
     Raises:
-        UserError: the folder holds results and this is no resumed multirun; a sweeper that would look for the worst
-            network; a start by torchrun, whose ranks would each run the whole multirun.
+        UserError: the folder holds results and this is no resumed multirun; an interval for a sweeper that tries lists;
+            one that would look for the worst network; a start by torchrun, whose ranks would each run all jobs.
     """
     resumed = os.environ.get(RESUMED) == "1"
     folder = os.path.abspath(folder)
@@ -95,10 +100,14 @@ def planned_sweep(
     # a key on the command line takes the place of the same key in the config, as in Hydra's sweepers
     every = [*parser.parse_overrides([f"{key}={value}" for key, value in parameters.items()]), *task]
     basic = str(config.hydra.sweeper.get("_target_")).endswith(".BasicSweeper")
+    drawn = next((o for o in every if o.is_sweep_override() and not o.is_discrete_sweep()), None)
+    if basic and drawn is not None:
+        raise UserError(f"{drawn.input_line} has no list of values to try: give one, or add hydra/sweeper=optuna")
     jobs = BasicSweeper.split_arguments(every, None)[0] if basic else None
     trials = None if "Grid" in str(_sampler(config).get("_target_")) else config.hydra.sweeper.get("n_trials")
     launcher = config.hydra.launcher
     local = str(launcher.get("_target_")).rpartition(".")[2] in ("BasicLauncher", "JoblibLauncher")
+    local = local and own_process_needed(os.environ)
     added = [f"hydra.sweep.dir={quoted(folder)}"]
     if local:  # the job's own process writes them, and logs
         added += ["hydra.output_subdir=null", "hydra.job_logging.root=null"]

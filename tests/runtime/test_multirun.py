@@ -96,6 +96,16 @@ def test_failing_jobs_stop_no_other_and_are_named(command, tmp_path, launcher):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep"]
 
 
+def test_ranks_of_slurm_run_the_job_themselves(command, tmp_path):
+    """With a process each, every rank would start the job's ranks again."""
+    done = run(command, "-m", "mode=user,fine", folder=tmp_path, SLURM_NTASKS="2", SLURM_PROCID="0")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "error: job 1: no such thing\n" in done.stderr
+    assert done.stdout.startswith("running\nrunning\n")  # and nothing of processes
+    assert overrides(tmp_path / "sweep" / "1") == ["mode=fine"]
+    assert ran(tmp_path / "sweep" / "1") == ["0", "0.1", "1", "sweep", "False", "False", "False"]
+
+
 def test_mistakes_of_the_user_alone_end_with_their_code(command, tmp_path):
     done = run(command, "-m", "mode=user,fine", folder=tmp_path)
     assert done.returncode == 2
