@@ -119,7 +119,7 @@ def sweep_csv(rows: Sequence[SweepRow]) -> str:
 def sweep_table(rows: Sequence[SweepRow]) -> Table:
     """The rows for a terminal: of each setting a line for the base network, where there is one, and for the found."""
     several = any(len(row.finished) > 1 for row in rows)
-    note = "mean over seeds, sample standard deviation in brackets" if several else None
+    note = "mean over seeds, standard deviation in brackets" if several else None
     table = Table(caption=note, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     with_setting = any(row.setting for row in rows)
     if with_setting:
@@ -137,7 +137,7 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
         for index, role in enumerate(roles):
             cells = [_cell(row.numbers(role, figure), _SPELLED.get(figure, quantities.percent)) for figure in shown]
             start = [setting if index == 0 else ""] if with_setting else []
-            table.add_row(*start, *[role][:with_base], _count(row), *cells)
+            table.add_row(*start, *([role] if with_base else []), _count(row), *cells)
     return table
 
 

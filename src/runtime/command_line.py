@@ -37,6 +37,13 @@ FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra"
 _REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError)
 
 
+# Choices that belong to an optional plugin of Hydra, and the package that has it.
+_PLUGINS = {
+    ("hydra/sweeper", "optuna"): "hydra-optuna-sweeper",
+    ("hydra/launcher", "joblib"): "hydra-joblib-launcher",
+    ("hydra/launcher", "submitit_slurm"): "hydra-submitit-launcher",
+    ("hydra/launcher", "submitit_local"): "hydra-submitit-launcher",
+}
 RESULTS = ("architecture.yaml", "candidates.csv", "comparison.csv", "weights.pt")
 
 
@@ -258,6 +265,8 @@ def _choice_sentence(error: MissingConfigException, line: CommandLine) -> str:
     if not group:
         return f"there is no config {choice!r}; {did_you_mean(choice, line.loader.get_group_options(''))}"
     options = list(error.options or line.loader.get_group_options(group))
+    if (group, choice) in _PLUGINS:
+        return f"{group}={choice} needs a plugin of Hydra: pip install {_PLUGINS[group, choice]}"
     if not options:
         return f"{group}={choice}: there is no config group {group!r}; {did_you_mean(group, line.groups())}"
     nearest = did_you_mean(choice, options)

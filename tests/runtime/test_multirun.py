@@ -5,6 +5,7 @@ import csv
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -182,6 +183,12 @@ def test_optuna_learns_what_jobs_are_worth_outlives_a_failure_and_is_resumed_as_
     again = run(command, "resume=sweep", folder=tmp_path, **path)
     assert again.stdout.count("done before") == 2
     assert len(ran(tmp_path / "sweep" / "2")) == 7
+
+
+def test_the_process_that_waits_for_jobs_is_light():
+    """With torch in it, it would hold memory, and a GPU, beside every job."""
+    code = "import src.runtime.launch, src.runtime.multirun, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 
 def test_the_command_of_a_multirun_comes_back_from_its_folder(tmp_path):

@@ -70,6 +70,13 @@ def test_an_interval_is_for_a_sweeper_that_draws_from_it(plan):
         plan("-m", "delta=interval(0,1)")
 
 
+def test_a_plugin_that_is_not_installed_is_named(plan):
+    if importlib.util.find_spec("submitit") is not None:
+        pytest.skip("it is installed")
+    with pytest.raises(UserError, match="needs a plugin of Hydra: pip install hydra-submitit-launcher"):
+        plan("-m", "seed=1,2", "hydra/launcher=submitit_slurm")
+
+
 def test_jobs_side_by_side_are_known(plan):
     assert plan("-m", "seed=1,2", *JOBLIB).parallel
 
