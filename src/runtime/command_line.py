@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -30,6 +31,7 @@ from src.runtime.key_names import children_of, known_keys, look_up_all, missing_
 from src.runtime.mistakes import config_sentence, one_line
 from src.runtime.ranks.watch import PARENT
 from src.runtime.resume import check_same_run
+from src.runtime.sweep_plan import SweepPlan, planned_sweep
 
 # Nodes whose content is passed on as free arguments: whatever builds from them knows its own arguments and checks them.
 FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra", "method", "optimizer", "scheduler"}
@@ -38,7 +40,21 @@ FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra"
 _REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError)
 
 
+# Choices that belong to an optional plugin of Hydra, and the package that has it.
+_PLUGINS = {
+    ("hydra/sweeper", "optuna"): "hydra-optuna-sweeper",
+    ("hydra/launcher", "joblib"): "hydra-joblib-launcher",
+    ("hydra/launcher", "submitit_slurm"): "hydra-submitit-launcher",
+    ("hydra/launcher", "submitit_local"): "hydra-submitit-launcher",
+}
 RESULTS = ("architecture.yaml", "candidates.csv", "comparison.csv", "weights.pt")
+
+
+class Checked(NamedTuple):
+    """What a command line will do: the folder that Hydra will make, and the plan of a multirun."""
+
+    folder: str | None = None
+    sweep: SweepPlan | None = None
 
 
 @dataclass
@@ -79,38 +95,38 @@ class CommandLine:
         return OmegaConf.create()
 
 
-def check_command_line(config_path: str, config_name: str, filled_later: Iterable[str] = ()) -> str | None:
-    """Raises `UserError` for what in `sys.argv` cannot become a run; returns the folder that Hydra will make for it.
-
-    Does nothing for `--help` and the like, and returns None.
-    """
+def check_command_line(config_path: str, config_name: str, filled_later: Iterable[str] = ()) -> Checked:
+    """Raises `UserError` for what in `sys.argv` cannot become a run; does nothing for `--help` and the like."""
     arguments = _parsed_arguments()
     if arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion:
-        return None
+        return Checked()
     if arguments.experimental_rerun is not None:
-        return None
+        return Checked()
     setup_globals()  # Hydra's resolvers, `now` among them
     loader = _loader(config_path, arguments)
     try:
-        overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments.overrides)
+        parser = OverridesParser.create(config_loader=loader)
+        overrides = parser.parse_overrides(arguments.overrides)
     except OverrideParseException as error:
         raise UserError(_syntax_sentence(error)) from error
     line = CommandLine(loader, arguments.config_name or config_name, overrides)
     config, multirun = _composed(line, arguments.multirun)
     _check_additions(line)
     if arguments.cfg is not None:
-        return None
+        return Checked()
     try:
         folder = _output_folder(config, multirun)
         _check_values(config, set(filled_later))
     finally:
         HydraConfig.instance().cfg = None  # nothing runs yet: paths must not be taken as relative to a run's start
     check_folder(folder)
+    if multirun:
+        return Checked(folder, planned_sweep(arguments, overrides, config, folder, parser))
     if config.get("resume") is not None:
         check_same_run(config, folder)
-    elif not multirun and PARENT not in os.environ and os.environ.get("RANK", "0") == "0":  # further ranks join in
+    elif PARENT not in os.environ and os.environ.get("RANK", "0") == "0":  # further ranks join in
         check_unused(folder)
-    return folder
+    return Checked(folder)
 
 
 def check_folder(folder: str) -> None:
@@ -259,6 +275,8 @@ def _choice_sentence(error: MissingConfigException, line: CommandLine) -> str:
     if not group:
         return f"there is no config {choice!r}; {did_you_mean(choice, line.loader.get_group_options(''))}"
     options = list(error.options or line.loader.get_group_options(group))
+    if (group, choice) in _PLUGINS:
+        return f"{group}={choice} needs a plugin of Hydra: pip install {_PLUGINS[group, choice]}"
     if not options:
         return f"{group}={choice}: there is no config group {group!r}; {did_you_mean(group, line.groups())}"
     nearest = did_you_mean(choice, options)

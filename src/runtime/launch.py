@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from src.errors import UserError
@@ -24,6 +22,7 @@ from src.runtime.mistakes import is_interrupt, os_sentence, sentence
 from src.runtime.ranks.launched import folder_of_rank_0, launched_rank
 from src.runtime.ranks.watch import PARENT
 from src.runtime.resume import resumed_arguments
+from src.runtime.sweep_plan import quoted
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
 _TRACES = "HYDRA_FULL_ERROR"
@@ -63,11 +62,17 @@ def launch(
     try:
         if PARENT not in os.environ:  # a further rank has been given the whole command
             sys.argv[1:] = resumed_arguments(sys.argv[1:], config_name)
-        folder = check_command_line(str(config_path), config_name, filled_later)
-        if folder is not None and launched_rank() is not None:
+        folder, plan = check_command_line(str(config_path), config_name, filled_later)
+        if folder is not None and plan is None and launched_rank() is not None:
             sys.argv += joining(folder_of_rank_0(os.path.abspath(folder)))
         os.environ[_TRACES] = "1"  # Hydra hands exceptions on unchanged instead of printing them
-        hydra.main(version_base="1.3", config_path=str(config_path), config_name=config_name)(guarded)()
+        main = hydra.main(version_base="1.3", config_path=str(config_path), config_name=config_name)
+        if plan is None:
+            main(guarded)()
+        else:
+            from src.runtime.multirun import run_multirun
+
+            run_multirun(main, task, plan, traces)
     except _TaskFailed as failed:
         code = _report(failed.__cause__, bool(traces))
     except OSError as error:  # before the task, Hydra touches no file but those of the run folder
@@ -85,15 +90,11 @@ def launch(
 
 def joining(folder: str) -> list[str]:
     """The overrides by which a process that torchrun or SLURM has started joins the run in `folder`."""
-    text = folder.replace("\\", "\\\\").replace("'", "\\'")
-    return [f"hydra.run.dir='{text}'", *(["hydra.output_subdir=null"] if launched_rank() else [])]
+    return [f"hydra.run.dir={quoted(folder)}", *(["hydra.output_subdir=null"] if launched_rank() else [])]
 
 
 def _guarded(task: Callable[[DictConfig], None], traces: str | None) -> Callable[[DictConfig], None]:
-    """`task` in the user's own environment, with its exceptions carried past Hydra in a single run.
-
-    In a multirun the exception goes to Hydra, which runs the other jobs first; so it is told at once as well.
-    """
+    """`task` in the user's own environment, with its exceptions carried past Hydra."""
 
     @functools.wraps(task)  # Hydra looks through the wrapper for the file that the job is named after
     def guarded(config: DictConfig) -> None:
@@ -102,13 +103,7 @@ def _guarded(task: Callable[[DictConfig], None], traces: str | None) -> Callable
         try:
             task(config)
         except Exception as error:
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
-                raise _TaskFailed from error
-            told = sentence(error)
-            if told is not None:
-                number = HydraConfig.get().job.num
-                print(f"error: {_rank()}job {number}: {told}", file=sys.stderr, flush=True)
-            raise
+            raise _TaskFailed from error
         finally:
             os.environ[_TRACES] = "1"
 

@@ -11,11 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.errors import UserError, did_you_mean
+from src.runtime.multirun import is_multirun, multirun_arguments
+from src.runtime.sweep_plan import RESUMED, quoted
 
 # What a resumed run may do otherwise than the run before it: where and how it is computed and shown, not what.
 MAY_CHANGE = (
@@ -39,7 +44,7 @@ def resumed_arguments(arguments: Sequence[str], command: str) -> list[str]:
     """The arguments of a command line in which `resume=<run folder>` has been replaced by the overrides of that run.
 
     Further overrides stay, behind those of the run. Goes to the folder in which the run was started, as relative paths
-    among its overrides are meant from there.
+    among its overrides are meant from there. The folder may also be that of a multirun.
 
     Args:
         arguments: without the name of the script.
@@ -49,19 +54,29 @@ def resumed_arguments(arguments: Sequence[str], command: str) -> list[str]:
         UserError: there is no such run, it has ended, or it was one of another command.
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
-    value = given[-1].partition("=")[2].strip("'\"") if given else ""
+    value = _unquoted(given[-1].partition("=")[2]) if given else "null"
     if value in ("", "null"):
         return list(arguments)
     folder = Path(os.path.abspath(os.path.expanduser(value)))
+    if is_multirun(folder):
+        os.environ[RESUMED] = "1"
+        return [*multirun_arguments(folder), *(argument for argument in arguments if argument not in given)]
     kept = _kept_command(folder, command)
     rest = [argument for argument in arguments if argument not in given]
     named = {_key(argument) for argument in rest}
     lines = [line for line in kept["overrides"] if _key(line) not in named]
     if Path(kept["cwd"]).is_dir():
         os.chdir(kept["cwd"])
-    quoted = "'" + str(folder).replace("\\", "\\\\").replace("'", "\\'") + "'"
-    own = [f"resume={quoted}", f"hydra.run.dir={quoted}", "hydra.output_subdir=null", "hydra.mode=RUN"]
+    own = [f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}", "hydra.output_subdir=null", "hydra.mode=RUN"]
     return [*kept["options"], *lines, *rest, *own]
+
+
+def _unquoted(value: str) -> str:
+    try:
+        parsed = OverridesParser.create().parse_override(f"resume={value}").value()
+    except OverrideParseException:  # a path that Hydra would want in quotes
+        return value
+    return parsed.text if isinstance(parsed, QuotedString) else str(parsed)
 
 
 def _key(override: str) -> str:

@@ -55,14 +55,19 @@ FILES = {
 
 def write_tree(folder: Path) -> Path:
     """Writes the tree to `folder`; returns the command."""
-    for name, text in FILES.items():
+    write_files(folder, FILES)
+    return folder / "command.py"
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Writes indented texts as files; `CONFIG)` becomes the path of the folder `conf`."""
+    for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = text.strip("\n").splitlines()
         indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
         text = "\n".join(line[indent:] for line in lines)
         path.write_text(text.replace("CONFIG)", f"{str(folder / 'conf')!r})") + "\n")
-    return folder / "command.py"
 
 
 def run(command: Path, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:

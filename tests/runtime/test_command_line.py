@@ -38,7 +38,7 @@ def check(config_path, monkeypatch, tmp_path):
         ["++seed=3"],
         ["~method.trials"],
         ["-m", "seed=1,2", "model=resnet20,resnet32"],
-        ["--multirun", "seed=range(0,100)", "method.delta=interval(0,1)"],
+        ["--multirun", "seed=range(0,100)"],
         ["+sweep=seeds"],
         ["hydra.run.dir=outputs/${hydra:runtime.choices.model}", "name=${hydra:runtime.output_dir}"],
         ["--config-name", "search", "--cfg", "job"],

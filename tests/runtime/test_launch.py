@@ -80,14 +80,6 @@ def test_the_start_folder_can_be_imported_from(command, tmp_path):
     assert done.stdout == "ran conet-0\nfound\n"
 
 
-def test_a_multirun_tells_which_job_failed_and_runs_the_others(command, tmp_path):
-    done = run(command, "-m", "mode=user,fine", folder=tmp_path)
-    assert done.returncode == 2
-    assert "error: job 0: the width bound is empty\n" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout.count("ran conet-0") == 2
-
-
 @pytest.mark.parametrize(("option", "shown"), [("--help", "method: conet, random"), ("--cfg=job", "  delta: 0.1")])
 def test_hydras_own_options_work(command, tmp_path, option, shown):
     done = run(command, option, folder=tmp_path)

@@ -15,6 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from src.runtime.ranks.watch import PARENT, watch_children, watch_parent
+from src.runtime.sweep_plan import quoted
 
 _START_S = 300  # so long ranks may take to find each other: they read the data first
 
@@ -101,13 +102,6 @@ def rank_command() -> tuple[list[str], str]:
     command += [
         f"hydra.run.dir={quoted(hydra.runtime.output_dir)}",
         f"hydra.mode={RunMode.RUN.name}",
-        "hydra/sweeper=basic",
-        "hydra/launcher=basic",
         "hydra.output_subdir=null",  # the files of .hydra are rank 0's
     ]
     return command, get_original_cwd()
-
-
-def quoted(text: str) -> str:
-    """`text` as a value of an override, whatever characters it has."""
-    return "'" + str(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
