@@ -34,18 +34,17 @@ FILES = {
         hydra: {mode: MULTIRUN, sweeper: {n_trials: 3, params: {delta: 'interval(0.1,0.4)'}}}
     """,
     "command.py": '''
-        import os, sys, time, yaml
+        import os, sys, time
         from pathlib import Path
         from hydra.core.hydra_config import HydraConfig
         from src.errors import UserError
         from src.runtime.launch import launch
-        from src.runtime.multirun import is_multirun, multirun_arguments
 
         def search(config):
             folder = Path(HydraConfig.get().runtime.output_dir)
             with open(folder / "ran.txt", "a") as file:
                 print(config.seed, config.delta, config.job, os.environ.get("WANDB_RUN_GROUP"), "torch" in sys.modules,
-                      "HYDRA_FULL_ERROR" in os.environ, "continued" in os.environ, file=file)
+                      "HYDRA_FULL_ERROR" in os.environ, config.resume is not None, file=file)
             print("running", flush=True)
             if config.mode == "user" or config.mode == f"user{config.seed}" or config.mode == f"trial{config.job}":
                 raise UserError("no such thing")
@@ -77,18 +76,7 @@ FILES = {
             lines += [f"found,{run},50,{1000 * config.delta},{error + run},{error + 2 * run}" for run in range(3)]
             (folder / "comparison.csv").write_text("\\n".join(lines) + "\\n")
 
-        def expanded(argument):
-            """What `resume=` is to mean, in short."""
-            folder = Path(argument.partition("=")[2].strip("'"))
-            if is_multirun(folder):
-                os.environ["ESPALIER_RESUME"] = "1"
-                return multirun_arguments(folder)
-            os.environ["continued"] = "1"
-            return [*yaml.safe_load((folder / ".hydra/overrides.yaml").read_text()), f"hydra.run.dir={folder}"]
-
         if __name__ == "__main__":
-            arguments = [expanded(one) if one.startswith("resume=") else [one] for one in sys.argv[1:]]
-            sys.argv[1:] = [one for group in arguments for one in group]
             launch(search, "search", CONFIG)
     ''',
 }
