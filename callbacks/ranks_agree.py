@@ -30,6 +30,6 @@ class RanksAgree(pl.Callback):
             if apart:
                 raise UserError(
                     f"after epoch {trainer.current_epoch + 1} the {what} of rank {', '.join(map(str, apart))} "
-                    f"{'are' if what == 'weights' else 'is'} not that of rank 0: a callback or the network has decided "
-                    "something on one rank alone; the last checkpoint is from before"
+                    f"{'are not those' if what == 'weights' else 'is not that'} of rank 0: a callback or the network "
+                    "has decided something on one rank alone; the last checkpoint is from before"
                 )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import QuotedString
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -54,8 +53,8 @@ def resumed_arguments(arguments: Sequence[str], command: str) -> list[str]:
         UserError: there is no such run, it has ended, or it was one of another command.
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
-    value = _unquoted(given[-1].partition("=")[2]) if given else "null"
-    if value in ("", "null"):
+    value = _value(given[-1]) if given else ""
+    if not value:
         return list(arguments)
     folder = Path(os.path.abspath(os.path.expanduser(value)))
     if is_multirun(folder):
@@ -71,12 +70,13 @@ def resumed_arguments(arguments: Sequence[str], command: str) -> list[str]:
     return [*kept["options"], *lines, *rest, *own]
 
 
-def _unquoted(value: str) -> str:
+def _value(override: str) -> str:
+    """The value of an override as Hydra reads it; empty for null."""
     try:
-        parsed = OverridesParser.create().parse_override(f"resume={value}").value()
+        value = OverridesParser.create().parse_override(override).value()
     except OverrideParseException:  # a path that Hydra would want in quotes
-        return value
-    return parsed.text if isinstance(parsed, QuotedString) else str(parsed)
+        return override.partition("=")[2]
+    return "" if value is None else str(value)
 
 
 def _key(override: str) -> str:

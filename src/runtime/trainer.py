@@ -99,6 +99,8 @@ def make_trainer(
         raise
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"trainer: {_device_sentence(options) or one_line(error)}") from error
+    if options.get("sync_batchnorm") and trainer.strategy.root_device.type == "cpu":
+        raise UserError("trainer.sync_batchnorm=true needs GPUs: torch has no synchronised batch norm for the CPU")
     stop_together(trainer)
     return trainer
 

@@ -14,6 +14,7 @@ FILES = {
         seed: 0
         mode: fine
         architecture: null
+        resume: null
         name: ${method.name}-${seed}
     """,
     "conf/model/resnet20.yaml": "{_target_: torch.nn.Linear, in_features: 3, out_features: 2}",

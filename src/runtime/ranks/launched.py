@@ -7,6 +7,8 @@ import os
 import time
 from datetime import timedelta
 
+from src.errors import UserError
+
 _PATIENCE = timedelta(seconds=300)  # nodes of a cluster do not start at the same moment
 
 
@@ -46,5 +48,8 @@ def _store():
         return TCPStore(host, port, None, mine, timeout=_PATIENCE)
     from lightning_fabric.plugins.environments import SLURMEnvironment
 
-    cluster = SLURMEnvironment()
+    try:
+        cluster = SLURMEnvironment()
+    except RuntimeError as error:  # --ntasks in place of --ntasks-per-node
+        raise UserError(str(error)) from error
     return TCPStore(cluster.main_address, cluster.main_port + 1, None, launched_rank() == 0, timeout=_PATIENCE)
