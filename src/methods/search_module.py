@@ -60,7 +60,7 @@ class SearchModule(TrainingModule):
 
     def replace_network(self, network: nn.Module, config: dict[str, Any], keep_schedule: bool = False) -> None:
         """Trains `network` from the next step on, with a new optimizer. Call it on every rank with equal weights."""
-        self.network, self.config = network, config
+        self.network, self.config, self.stepped = network, config, False
         rewrap(self.trainer, keep_schedule)
         self.on_fit_start()
 

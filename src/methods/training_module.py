@@ -54,6 +54,8 @@ class TrainingModule(pl.LightningModule):
         self._epoch_values: dict[str, float] = {}  # what the last epoch of training gave
         self.val_error = math.nan  # percent, of the last validation
         self._seconds_before, self._began = 0.0, time.monotonic()
+        self.stepped = False  # whether the network of today has been trained at all
+        self._settle_due = False
 
     # what one step does
 
@@ -90,7 +92,26 @@ class TrainingModule(pl.LightningModule):
                 logger.take_back(self.trainer.global_step, self.prefix, last)
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        if self._settle_due:
+            self._settle(batch, index)
         reseed(self.seed, "step", self.prefix, self.current_epoch, index, self.global_rank)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.stepped = True
+
+    def _settle(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Brings a resumed DDP to the state of one that has made a step, by a backward pass that changes nothing.
+
+        After its first backward pass DDP packs the gradients into other buckets, and of three or more ranks the sum
+        depends in its last bit on where in a bucket a gradient lies.
+        """
+        self._settle_due = False
+        buffers, losses = [buffer.clone() for buffer in self.buffers()], dict(self._losses)
+        self.trainer.strategy.training_step(batch, index).backward()
+        self.zero_grad(set_to_none=True)
+        self._losses = losses
+        for buffer, before in zip(self.buffers(), buffers, strict=True):
+            buffer.copy_(before)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, targets = batch
@@ -152,13 +173,15 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Keeps what an epoch that is not over has so far: each rank its own loss, to the last bit."""
         total, seen = self._losses.get("train", (0.0, 0))
-        checkpoint["losses"] = gathered((float(total), seen))
+        checkpoint["losses"], checkpoint["stepped"] = gathered((float(total), seen)), self.stepped
         checkpoint["val_error"], checkpoint["seconds"] = self.val_error, self.seconds
         checkpoint["epoch_values"] = dict(self._epoch_values)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.val_error, self._seconds_before = checkpoint["val_error"], checkpoint["seconds"]
         self._epoch_values = checkpoint["epoch_values"]
+        self.stepped = checkpoint["stepped"]
+        self._settle_due = self.stepped and world_size() > 1
         losses = checkpoint["losses"]
         if len(losses) != world_size():  # rank 0 goes on with the sum of all
             losses = [tuple(map(sum, zip(*losses, strict=True)))] + [(0.0, 0)] * (world_size() - 1)

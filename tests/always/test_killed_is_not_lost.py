@@ -56,13 +56,18 @@ def test_kill_9_at_five_random_moments(method, tmp_path):
     assert same_results(whole, folder)
 
 
+# Of three ranks the sum of gradients depends on how DDP packs them, which a resume must not change.
+THREE_RANKS = ("trainer=ddp_cpu", "trainer.devices=3")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [ONE_DEVICE, TWO_RANKS], ids=["one process", "two ranks"])
+@pytest.mark.parametrize("devices", [ONE_DEVICE, THREE_RANKS], ids=["one process", "three ranks"])
 def test_sigterm_saves_within_an_epoch_and_ends_cleanly(devices, tmp_path):
     whole, folder = tmp_path / "whole", tmp_path / "stopped"
-    completed(METHODS[0].command, *devices, f"hydra.run.dir={whole}")
+    conet = [word for word in METHODS[0].command if "model" not in word]  # a ResNet-20: gradients in several packs
+    completed(conet, *devices, f"hydra.run.dir={whole}")
     rng = random.Random(2)
-    command = [*METHODS[0].command, *devices, f"hydra.run.dir={folder}"]
+    command = [*conet, *devices, f"hydra.run.dir={folder}"]
     process = start(command)
     wait_for(lambda: lines(folder / "candidates.csv") >= 2, process)
     kill(process, signal.SIGTERM)
