@@ -18,11 +18,24 @@ def did_you_mean(given: str, allowed: Iterable[str], most: int = 3) -> str:
     >>> did_you_mean("dleta", ["delta", "trials"])
     "did you mean 'delta'?"
     """
-    allowed = sorted(set(map(str, allowed)))
-    near = difflib.get_close_matches(str(given), allowed, n=most, cutoff=0.6)
+    allowed, given = sorted(set(map(str, allowed))), str(given)
+    slips = [choice for choice in allowed if is_slip(given, choice)]
+    near = list(dict.fromkeys(slips + difflib.get_close_matches(given, allowed, n=most, cutoff=0.6)))[:most]
     if near:
         return f"did you mean {' or '.join(repr(choice) for choice in near)}?"
     return f"allowed: {', '.join(allowed)}" if allowed else "nothing is allowed here"
+
+
+def is_slip(given: str, meant: str) -> bool:
+    """Whether one letter more, less or changed, or two neighbours that changed places, makes `meant` into `given`.
+
+    The ratio of `difflib` cannot see this in short names: of "lr" and "rl" only half is the same.
+    """
+    shorter = min(len(given), len(meant))
+    start = next((i for i in range(shorter) if given[i] != meant[i]), shorter)
+    given, meant = given[start:], meant[start:]
+    swapped = given[:2] == meant[1::-1] and given[2:] == meant[2:]
+    return given != meant and (swapped or given[1:] in (meant, meant[1:]) or given == meant[1:])
 
 
 def check_choice(name: str, given: str, allowed: Iterable[str]) -> str:
