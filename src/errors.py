@@ -5,6 +5,8 @@ ours and keeps its trace.
 """
 
 import difflib
+import math
+import os
 from collections.abc import Iterable
 
 
@@ -47,9 +49,31 @@ def check_choice(name: str, given: str, allowed: Iterable[str]) -> str:
 
 
 def check_range(name: str, given: float, low: float | None = None, high: float | None = None) -> float:
-    """`given`, if it is a number within [low, high]; raises `UserError` that names the range otherwise."""
-    number = isinstance(given, (int, float)) and not isinstance(given, bool) and given == given
+    """`given`, if it is a finite number within [low, high]; raises `UserError` that names the range otherwise."""
+    number = isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) < math.inf
     if not number or (low is not None and given < low) or (high is not None and given > high):
         bounds = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
         raise UserError(f"{name}={given!r} is not allowed; it must be a number {bounds}")
     return given
+
+
+def check_whole(name: str, given: int, low: int, high: int | None = None) -> int:
+    """`given`, if it is a whole number within [low, high]; raises `UserError` that names the range otherwise."""
+    if type(given) is not int or given < low or (high is not None and given > high):
+        bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise UserError(f"{name}={given!r} is not allowed; it must be a whole number {bounds}")
+    return given
+
+
+def check_flag(name: str, given: bool) -> bool:
+    """`given`, if it is true or false; raises `UserError` otherwise: Python takes any word, "no" too, for true."""
+    if not isinstance(given, bool):
+        raise UserError(f"{name}={given!r} is not allowed; it must be true or false")
+    return given
+
+
+def check_text(name: str, given: str | os.PathLike) -> str:
+    """`given` as text, if it is a text that is not empty, or a path; raises `UserError` otherwise."""
+    if not isinstance(given, (str, os.PathLike)) or not str(given):
+        raise UserError(f"{name}={given!r} is not allowed; it must be a text")
+    return str(given)

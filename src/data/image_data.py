@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src.data.sampling import EvaluationSampler, TrainingSampler
 from src.data.splits import stratified_split, stratified_subset
-from src.errors import UserError
+from src.errors import UserError, check_text
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -54,14 +54,14 @@ class ImageData(LightningDataModule, ABC):
         seed: int = 0,
     ):
         super().__init__()
-        self.name = name
+        self.name = check_text("data.name", name)
         self.batch_size = whole_number("data.batch_size", batch_size, 1)
         self.eval_batch_size = whole_number("data.eval_batch_size", eval_batch_size, 1)
         self.seed = whole_number("data.seed", seed, 0)
         self.order_seed = self.seed  # of order and augmentation; a repeated training changes it and keeps the split
         self.limit = None if limit is None else whole_number("data.limit", limit, 1)
         self.num_classes = None if num_classes is None else whole_number("data.num_classes", num_classes, 2)
-        if channels not in (None, 1, 3):
+        if channels not in (None, 1, 3) or isinstance(channels, bool):
             raise UserError(f"data.channels={channels!r} is not allowed; it must be 1, 3 or null (as the images are)")
         if isinstance(val_fraction, bool) or not isinstance(val_fraction, (int, float)) or not 0 < val_fraction < 1:
             raise UserError(f"data.val_fraction={val_fraction!r} is not allowed; it must be above 0 and below 1")
@@ -200,9 +200,11 @@ def _given_statistics(mean: float | Sequence[float] | None, std: float | Sequenc
     values = [tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else (v,) for v in (mean, std)]
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for part in values for x in part)
     counts = [len(part) for part in values]
-    if not numbers or counts not in ([1, 1], [3, 3]) or not all(x > 0 for x in values[1]):
+    means, deviations = values
+    possible = numbers and all(0 <= x <= 1 for x in means) and all(0 < x <= 1 for x in deviations)
+    if counts not in ([1, 1], [3, 3]) or not possible:
         raise UserError(
             f"data.mean={mean!r} with data.std={std!r} is not allowed; both must be one number, or one for each of 3 "
-            "channels, of images scaled to [0, 1], and std more than 0"
+            "channels, of images scaled to [0, 1]: the mean from 0 to 1, std more than 0 and at most 1"
         )
     return tuple(tuple(float(x) for x in part) for part in values)

@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import nn
 
-from src.errors import UserError, check_range
+from src.errors import UserError, check_whole
 from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.graph.resize import check_resizable, resized
@@ -48,10 +48,12 @@ class CONet(SearchModule):
     ) -> None:
         # the slope of a rank takes two epochs
         for name, value, least in (("trials", trials, 1), ("epochs_per_trial", epochs_per_trial, 2)):
-            check_range(f"method.{name}", value, least)
-        check_range("method.width_multiple", multiple, 1)
-        if init_width is not None:
-            check_range("method.init_width", init_width, 1)
+            check_whole(f"method.{name}", value, least)
+        for name, value in (("width_multiple", multiple), ("min_width", min_width)):
+            check_whole(f"method.{name}", value, 1)
+        for name, value in (("init_width", init_width), ("max_width", max_width)):
+            if value is not None:
+                check_whole(f"method.{name}", value, 1)
         super().__init__(base, input_shape, **settings)
         self.trials, self.epochs_per_trial = trials, epochs_per_trial
         # widths are those of the model inside, also where the base is a resized one: only there do a grouped

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from src.errors import UserError, check_choice, did_you_mean
+from src.errors import UserError, check_choice, check_flag, check_text, did_you_mean
 from src.runtime.metrics_file import MetricsFile
 from src.runtime.mistakes import one_line
 from src.whole_files import written_whole
@@ -51,8 +51,16 @@ def make_loggers(
         if option not in _OPTIONS:
             raise UserError(f"logger has no option '{option}'; {did_you_mean(option, _OPTIONS)}")
     for option in ("csv", "tensorboard", "wandb"):
-        if not isinstance(options.get(option, False), bool):
-            raise UserError(f"logger.{option}={options[option]!r} must be true or false")
+        check_flag(f"logger.{option}", options.get(option, False))
+    tags = options.get("tags") or []
+    if not isinstance(tags, Sequence) or isinstance(tags, str):
+        raise UserError(f"logger.tags={tags!r} is not allowed; it must be a list of texts")
+    texts = {f"logger.{option}": options.get(option) for option in ("project", "entity", "group")}
+    for option, text in (texts | {f"logger.tags[{index}]": tag for index, tag in enumerate(tags)}).items():
+        if text is not None:
+            check_text(option, text)
+    if options.get("mode") is not None:
+        check_choice("logger.mode", options["mode"], _MODES)
     loggers: list[Logger] = []
     if options.get("csv"):
         loggers.append(MetricsFile(folder))

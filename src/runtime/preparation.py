@@ -11,19 +11,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from src.errors import UserError, check_choice
+from src.errors import UserError
 from src.runtime.architecture import load_architecture
 from src.runtime.build import build
-from src.runtime.export import FORMATS
 from src.runtime.loggers import close, make_loggers
 from src.runtime.seeds import seed_everything
+from src.runtime.settings import check_settings
 from src.runtime.trainer import threads_for
+from src.runtime.trial_step import try_optimizer, try_scheduler
 
 
 def run_folder(config: DictConfig) -> Path:
     """The folder that Hydra has made for this run; seeds the process, checks what would be noticed hours later."""
-    for name in config.export.formats:
-        check_choice("export.formats", name, FORMATS)
+    check_settings(config)
     if config.architecture is not None and any(key.split(".")[0] == "model" for key in _given()):
         raise UserError("model and architecture exclude each other: give one of them")
     seed_everything(config.seed)
@@ -129,12 +129,14 @@ def build_callbacks(*nodes: DictConfig) -> dict[str, Callback]:
 
 
 def partial(node: DictConfig, what: str) -> Any:
-    """An optimizer or schedule that waits for its first argument; None where its `_target_` is null."""
+    """An optimizer or schedule, tried, that waits for its first argument; None where its `_target_` is null."""
     if not isinstance(node, DictConfig):
         raise UserError(f"{what}={node!r} is not a node with a _target_; conf/{what.split('.')[-1]} holds the choices")
-    if node.get("_target_", "") is None:
+    if node.get("_target_", "") is None and not what.endswith("optimizer"):
         return None
-    return build({**OmegaConf.to_container(node, resolve=True), "_partial_": True}, what)
+    factory = build({**OmegaConf.to_container(node, resolve=True), "_partial_": True}, what)
+    (try_optimizer if what.endswith("optimizer") else try_scheduler)(factory, what)
+    return factory
 
 
 @contextmanager
