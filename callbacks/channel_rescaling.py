@@ -50,7 +50,7 @@ class ChannelRescaling(pl.Callback):
         self.delta = check_range("method.delta", delta, 0)
         self.mapping_condition = check_range("method.mapping_condition", mapping_condition, 1)
         self.factor = check_range("method.factor", factor, 0.001, 0.9)
-        self.factor_min = check_range("method.factor_min", factor_min, 0)
+        self.factor_min = check_range("method.factor_min", factor_min, 0, 1)
         self.stop_test_before_halving = check_flag("method.stop_test_before_halving", stop_test_before_halving)
         self.slope_eps = check_range("method.slope_eps", slope_eps, 0)
         self.votes = check_choice("method.votes", votes, RULES)

@@ -14,6 +14,10 @@ class UserError(ValueError):
     """A mistake in what the user gave: says what was given, what is allowed and the nearest valid choice."""
 
 
+class WriteError(UserError):
+    """A file that could not be written: a full disk, a missing permission. Never a reason to go on without it."""
+
+
 def did_you_mean(given: str, allowed: Iterable[str], most: int = 3) -> str:
     """The end of an error sentence: the nearest of `allowed`, or all of them where none is near.
 

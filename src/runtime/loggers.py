@@ -7,6 +7,7 @@ run of ours: without a key it writes offline, and what goes wrong with it costs 
 import logging
 import netrc
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def make_loggers(
             raise UserError(f"logger has no option '{option}'; {did_you_mean(option, _OPTIONS)}")
     for option in ("csv", "tensorboard", "wandb"):
         check_flag(f"logger.{option}", options.get(option, False))
-    tags = options.get("tags") or []
+    tags = [] if options.get("tags") is None else options["tags"]
     if not isinstance(tags, Sequence) or isinstance(tags, str):
         raise UserError(f"logger.tags={tags!r} is not allowed; it must be a list of texts")
     texts = {f"logger.{option}": options.get(option) for option in ("project", "entity", "group")}
@@ -65,12 +66,27 @@ def make_loggers(
     if options.get("csv"):
         loggers.append(MetricsFile(folder))
     if options.get("tensorboard"):
+        _silence_writers()
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False))
     os.environ.setdefault("WANDB_SILENT", "true")  # read when wandb is first used, to find its key
     mode = _mode(options.get("mode")) if options.get("wandb") else "disabled"
     if mode != "disabled":
         loggers += _wandb_logger(options, mode, Path(folder), name, _plain(config_to_log))
     return loggers
+
+
+def _silence_writers() -> None:
+    """What fails in TensorBoard's writing thread is raised again by the next write: no need of a trace of its own."""
+    hook = threading.excepthook
+    if getattr(hook, "silences_writers", False):
+        return
+
+    def told_elsewhere(arguments) -> None:
+        if not type(arguments.thread).__module__.startswith("tensorboard."):
+            hook(arguments)
+
+    told_elsewhere.silences_writers = True
+    threading.excepthook = told_elsewhere
 
 
 def close(loggers: Sequence[Logger], status: str = "success") -> None:

@@ -1,7 +1,8 @@
 """From the config to what a run works with: its folder, data, model config, callbacks."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def run_folder(config: DictConfig) -> Path:
     if config.architecture is not None and any(key.split(".")[0] == "model" for key in _given()):
         raise UserError("model and architecture exclude each other: give one of them")
     seed_everything(config.seed)
+    logging.raiseExceptions = False  # on a full disk every line for search.log would be told by a stack trace
     return Path(HydraConfig.get().runtime.output_dir)
 
 
@@ -146,6 +148,7 @@ def open_loggers(config: DictConfig, folder: Path, name: str) -> Iterator[list[L
     try:
         yield loggers
     except BaseException:
-        close(loggers, "failed")
+        with suppress(Exception):  # a full disk, say: it must not take the place of what has ended the run
+            close(loggers, "failed")
         raise
     close(loggers)

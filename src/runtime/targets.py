@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
@@ -75,9 +77,12 @@ def wrong_kind(called: Callable, name: str, value: Any) -> str | None:
         annotation = bool
     try:
         kinds = set(get_args(annotation) or (annotation,))
+        kinds = {str if kind in (Path, os.PathLike) else kind for kind in kinds}
     except TypeError:  # an annotation may be any object
         return None
-    if value is None or type(value) in kinds or (type(value) is int and float in kinds):
+    if value is None and parameter.default in (None, parameter.empty):  # an annotation often forgets the None
+        return None
+    if type(value) in kinds or (type(value) is int and float in kinds):
         return None
     if kinds <= {bool, int, float, str, type(None)}:
         return " or ".join(words for kind, words in _WORDS.items() if kind in kinds)
