@@ -1,5 +1,6 @@
 """Commands in processes of their own that start warm: torch and Lightning are imported once, by a server that forks."""
 
+import atexit
 import multiprocessing
 import os
 import resource
@@ -68,4 +69,7 @@ def _command(script: str, arguments: list[str], out: str, err: str, limit: int |
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     sys.argv = [str(ROOT / script), *arguments]
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # a process of multiprocessing ends without them

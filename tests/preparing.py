@@ -1,6 +1,6 @@
 """A run in this process up to its first training batch: how far a config comes, and where it is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -85,3 +85,16 @@ _bunch = digits.load_digits()
 
 def _kept():
     return _bunch
+
+
+def leaves(config: DictConfig) -> Iterator[str]:
+    """Every key below Hydra's groups and beside them, nodes too, as dotted paths; `hydra` is left out."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    del plain["hydra"]
+    waiting = [(name, value, True) for name, value in plain.items()]
+    while waiting:
+        key, value, top = waiting.pop(0)
+        if not isinstance(value, dict) or not top:
+            yield key
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{name}", inner, False) for name, inner in value.items()]

@@ -136,8 +136,9 @@ def partial(node: DictConfig, what: str) -> Any:
         raise UserError(f"{what}={node!r} is not a node with a _target_; conf/{what.split('.')[-1]} holds the choices")
     if node.get("_target_", "") is None and not what.endswith("optimizer"):
         return None
-    factory = build({**OmegaConf.to_container(node, resolve=True), "_partial_": True}, what)
-    (try_optimizer if what.endswith("optimizer") else try_scheduler)(factory, what)
+    plain = OmegaConf.to_container(node, resolve=True)
+    factory = build({**plain, "_partial_": True}, what)
+    (try_optimizer if what.endswith("optimizer") else try_scheduler)(factory, plain, what)
     return factory
 
 

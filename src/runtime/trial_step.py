@@ -5,7 +5,8 @@ Both are built when a fit begins, the final trainings' hours after the start; an
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,11 @@ _COUNTS = ("step_size", "total_iters", "total_steps", "T_max", "T_0", "T_mult", 
 _STEPS = 3
 
 
-def try_optimizer(factory: Callable, what: str) -> None:
-    """Raises `UserError` where `factory`, parameters -> optimizer, cannot make one that takes a step."""
+def try_optimizer(factory: Callable, node: Mapping[str, Any], what: str) -> None:
+    """Raises `UserError` where `factory`, parameters -> optimizer, cannot make one that takes a step.
+
+    node: the settings that the factory was made from, for the messages; what: their place in the config.
+    """
     weights = [nn.Parameter(torch.ones(shape)) for shape in ((2, 1, 3, 3), (2,), (3, 2))]
     try:
         optimizer = factory([{"params": weights}])
@@ -32,19 +36,18 @@ def try_optimizer(factory: Callable, what: str) -> None:
     except UserError:
         raise
     except Exception as error:  # whatever an optimizer may raise
-        raise UserError(f"{what}: {_words(factory, error)}") from error
+        raise UserError(f"{what}: {_words(node, error)}") from error
     if not _finite_rates(optimizer) or not all(bool(weight.isfinite().all()) for weight in weights):
         raise UserError(f"{what} is not allowed: already its first step leads to values that are not finite")
 
 
-def try_scheduler(factory: Callable, what: str) -> None:
+def try_scheduler(factory: Callable, node: Mapping[str, Any], what: str) -> None:
     """Raises `UserError` where `factory`, optimizer -> LR schedule, cannot make one that gives rates of at least 0."""
-    given = getattr(factory, "keywords", {})
     for name in _COUNTS:
-        if given.get(name) is not None and check_range(f"{what}.{name}", given[name], 1) != int(given[name]):
-            raise UserError(f"{what}.{name}={given[name]!r} is not allowed; it must be a whole number, at least 1")
-    if "gamma" in given:
-        check_range(f"{what}.gamma", given["gamma"], 0)
+        if node.get(name) is not None and check_range(f"{what}.{name}", node[name], 1) != int(node[name]):
+            raise UserError(f"{what}.{name}={node[name]!r} is not allowed; it must be a whole number, at least 1")
+    if "gamma" in node:
+        check_range(f"{what}.gamma", node["gamma"], 0)
     weights = [nn.Parameter(torch.ones(2))]
     optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
     try:
@@ -57,7 +60,7 @@ def try_scheduler(factory: Callable, what: str) -> None:
     except UserError:
         raise
     except Exception as error:  # whatever a schedule may raise
-        raise UserError(f"{what}: {_words(factory, error)}") from error
+        raise UserError(f"{what}: {_words(node, error)}") from error
     if not _finite_rates(optimizer):
         raise UserError(f"{what} is not allowed: it gives a learning rate that is below 0 or not finite")
 
@@ -79,7 +82,5 @@ def _checked_kind(made: object, kind: type, what: str) -> None:
         raise UserError(f"{what}: its _target_ gives a {type(made).__name__}, not a {kind.__module__}.{kind.__name__}")
 
 
-def _words(factory: Callable, error: Exception) -> str:
-    made = getattr(factory, "func", factory)
-    name = getattr(made, "__name__", type(made).__name__)
-    return f"{name} refuses its settings ({one_line(f'{type(error).__name__}: {error}')})"
+def _words(node: Mapping[str, Any], error: Exception) -> str:
+    return f"{node['_target_']} refuses its settings ({one_line(f'{type(error).__name__}: {error}')})"
