@@ -8,6 +8,7 @@ import os
 
 import pytorch_lightning as pl
 
+from src.errors import check_text
 from src.runtime.architecture import save_architecture
 
 
@@ -15,7 +16,7 @@ class ArchitectureExport(pl.Callback):
     """Args: folder: the run folder."""
 
     def __init__(self, folder: str) -> None:
-        self.folder = str(folder)
+        self.folder = check_text("callbacks.architecture_export.folder", folder)
 
     def __repr__(self) -> str:
         return f"ArchitectureExport(folder={self.folder!r})"

@@ -8,6 +8,7 @@ import os
 
 import pytorch_lightning as pl
 
+from src.errors import check_text
 from src.reporting.candidates import OBJECTIVES, Candidate, best_candidate, write_candidates
 from src.reporting.wandb_mirror import log_candidates
 from src.whole_files import output_folder
@@ -25,7 +26,7 @@ class CandidateHistory(pl.Callback):
     """
 
     def __init__(self, folder: str, objectives: tuple[str, ...] = OBJECTIVES):
-        self.folder = str(folder)
+        self.folder = check_text("callbacks.candidate_history.folder", folder)
         self.objectives = tuple(objectives)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ import math
 import pytorch_lightning as pl
 import torch
 
-from src.errors import UserError, check_choice, check_range
+from src.errors import UserError, check_choice, check_flag, check_range, check_whole
 from src.graph.votes import RULES, votes
 from src.lowrank.slope import SLOPE_EPS, average_votes, rank_average_slope
 from src.lowrank.width_controller import INITIAL_FACTOR, WidthState, update
@@ -50,11 +50,11 @@ class ChannelRescaling(pl.Callback):
         self.delta = check_range("method.delta", delta, 0)
         self.mapping_condition = check_range("method.mapping_condition", mapping_condition, 1)
         self.factor = check_range("method.factor", factor, 0.001, 0.9)
-        self.factor_min = check_range("method.factor_min", factor_min, 0)
-        self.stop_test_before_halving = bool(stop_test_before_halving)
+        self.factor_min = check_range("method.factor_min", factor_min, 0, 1)
+        self.stop_test_before_halving = check_flag("method.stop_test_before_halving", stop_test_before_halving)
         self.slope_eps = check_range("method.slope_eps", slope_eps, 0)
         self.votes = check_choice("method.votes", votes, RULES)
-        self.patience = int(check_range("method.patience", patience, 0))
+        self.patience = check_whole("method.patience", patience, 0)
         self.states: dict[str, WidthState] = {}
         self.unmoved = 0
         # for the report: of each width, its rank after each epoch, and slope and condition at each update

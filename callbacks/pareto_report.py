@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from src.errors import check_range
+from src.errors import WriteError, check_range, check_text
 from src.reporting import quantities
 from src.reporting.candidates import OBJECTIVES, Candidate, best_candidate, pareto_front, write_pareto
 from src.reporting.figures import front_figure, learning_curves_figure, width_figure
@@ -42,7 +42,7 @@ class ParetoReport(pl.Callback):
 
     def __init__(self, folder: str, objectives: tuple[str, ...] = OBJECTIVES, share: float = 0.05):
         check_range("share", share, 0, 1)
-        self.folder = str(folder)
+        self.folder = check_text("callbacks.pareto_report.folder", folder)
         self.objectives = tuple(objectives)
         self.share = share
         self.curves: dict[str, list[float | None]] = {}
@@ -106,7 +106,7 @@ class ParetoReport(pl.Callback):
             self.write(pl_module)
 
     def on_exception(self, trainer, pl_module, exception):
-        if not (trainer.is_global_zero and getattr(pl_module, "candidates", [])):
+        if not (trainer.is_global_zero and getattr(pl_module, "candidates", [])) or isinstance(exception, WriteError):
             return
         try:
             self.write(pl_module)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from src.errors import check_choice, check_range
+from src.errors import check_choice, check_whole
 from src.lowrank.evbmf import SOLVERS
 from src.lowrank.metrics import NORMALISATIONS, RankMetrics, failed_keys, measure
 from src.lowrank.unfolding import SIDES
@@ -32,7 +32,7 @@ class RankMeasurement(pl.Callback):
     def __init__(self, solver: str = "exact", normalise: str = "rows", every_n_epochs: int = 1) -> None:
         self.solver = check_choice("rank_measurement.solver", solver, SOLVERS)
         self.normalise = check_choice("rank_measurement.normalise", normalise, NORMALISATIONS)
-        self.every_n_epochs = int(check_range("rank_measurement.every_n_epochs", every_n_epochs, 1))
+        self.every_n_epochs = check_whole("rank_measurement.every_n_epochs", every_n_epochs, 1)
         self.history: list[dict[tuple[str, str], RankMetrics] | None] = []
         self.failures = 0
         self.seconds = 0.0

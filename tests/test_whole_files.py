@@ -1,10 +1,11 @@
 """A file is there whole or not at all."""
 
+import errno
 import os
 
 import pytest
 
-from src.errors import UserError
+from src.errors import UserError, WriteError
 from src.whole_files import output_folder, write_whole, written_whole
 
 
@@ -64,3 +65,25 @@ def test_an_error_keeps_the_earlier_file_and_leaves_no_other(tmp_path):
         fails()
     assert path.read_text() == "earlier"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EFBIG, "File too large"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 64 vs 0"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named(tmp_path, error):
+    """Python and torch do not say which file it is."""
+    with pytest.raises(WriteError, match=r"weights\.pt cannot be written: "), written_whole(tmp_path / "weights.pt"):
+        raise error
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), FileNotFoundError(errno.ENOENT, "absent", "/data/x.png")])
+def test_other_errors_in_the_block_pass_unchanged(tmp_path, error):
+    with pytest.raises(type(error)) as caught, written_whole(tmp_path / "weights.pt"):
+        raise error
+    assert caught.value is error

@@ -4,6 +4,7 @@ Cutout: DeVries and Taylor, Improved Regularization of Convolutional Neural Netw
 https://arxiv.org/abs/1708.04552
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ class Augmentation:
     @classmethod
     def from_options(cls, options: dict | None) -> "Augmentation | None":
         """From the config's `augment` node; None when nothing is to be done. Raises `UserError`."""
-        options = dict(options or {})
+        options = dict(check_options(options))
         known = [field.name for field in fields(cls)]
         for name, value in options.items():
             if name not in known:
@@ -81,6 +82,13 @@ class Augmentation:
     def visible(self, images: Tensor, draws: Draws) -> Tensor | None:
         """bool (B, 1, H, W), false inside the holes; None without cutout."""
         return outside_holes(draws.centres, self.cutout, *images.shape[-2:]) if self.cutout else None
+
+
+def check_options(options: dict | None) -> dict:
+    """The config's `augment` node, empty where it is null; raises `UserError` for anything but a mapping."""
+    if options is not None and not isinstance(options, Mapping):
+        raise UserError(f"data.augment={options!r} is not allowed; it must be null or a mapping, {{flip: true}} say")
+    return options or {}
 
 
 def cropped(images: Tensor, corners: Tensor, flips: Tensor, padding: int) -> Tensor:

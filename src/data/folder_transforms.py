@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 from torchvision.transforms import v2
 
+from src.data.augmentation import check_options
 from src.errors import UserError, did_you_mean
 
 
@@ -19,7 +20,7 @@ class FolderAugmentation:
 
 def folder_augmentation(options: dict | None) -> FolderAugmentation:
     """From the config's `augment` node. Raises `UserError`."""
-    options = dict(options or {})
+    options = dict(check_options(options))
     known = [field.name for field in fields(FolderAugmentation)]
     for name in options:
         if name not in known:

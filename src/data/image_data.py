@@ -12,7 +12,9 @@ from torch import Tensor
 
 from src.data.sampling import EvaluationSampler, TrainingSampler
 from src.data.splits import stratified_split, stratified_subset
-from src.errors import UserError
+from src.errors import UserError, check_text, check_whole
+
+LARGEST = 2**14  # pixels of a side
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -54,14 +56,14 @@ class ImageData(LightningDataModule, ABC):
         seed: int = 0,
     ):
         super().__init__()
-        self.name = name
-        self.batch_size = whole_number("data.batch_size", batch_size, 1)
-        self.eval_batch_size = whole_number("data.eval_batch_size", eval_batch_size, 1)
-        self.seed = whole_number("data.seed", seed, 0)
+        self.name = check_text("data.name", name)
+        self.batch_size = check_whole("data.batch_size", batch_size, 1)
+        self.eval_batch_size = check_whole("data.eval_batch_size", eval_batch_size, 1)
+        self.seed = check_whole("data.seed", seed, 0)
         self.order_seed = self.seed  # of order and augmentation; a repeated training changes it and keeps the split
-        self.limit = None if limit is None else whole_number("data.limit", limit, 1)
-        self.num_classes = None if num_classes is None else whole_number("data.num_classes", num_classes, 2)
-        if channels not in (None, 1, 3):
+        self.limit = None if limit is None else check_whole("data.limit", limit, 1)
+        self.num_classes = None if num_classes is None else check_whole("data.num_classes", num_classes, 2)
+        if channels not in (None, 1, 3) or isinstance(channels, bool):
             raise UserError(f"data.channels={channels!r} is not allowed; it must be 1, 3 or null (as the images are)")
         if isinstance(val_fraction, bool) or not isinstance(val_fraction, (int, float)) or not 0 < val_fraction < 1:
             raise UserError(f"data.val_fraction={val_fraction!r} is not allowed; it must be above 0 and below 1")
@@ -165,13 +167,6 @@ class ImageData(LightningDataModule, ABC):
     __str__ = __repr__  # Lightning's opens every loader, the test loader among them
 
 
-def whole_number(name: str, given: int, low: int) -> int:
-    """`given`, if it is a whole number of at least `low`; `UserError` otherwise."""
-    if isinstance(given, bool) or not isinstance(given, int) or given < low:
-        raise UserError(f"{name}={given!r} is not allowed; it must be a whole number of at least {low}")
-    return given
-
-
 def located(path: str | os.PathLike) -> Path:
     """The absolute path: `~` expanded, a relative path taken from the folder where the command was started."""
     return Path(to_absolute_path(os.path.expanduser(path)))
@@ -183,10 +178,10 @@ def _size(image_size: int | Sequence[int] | None) -> tuple[int, int] | None:
         return None
     several = isinstance(image_size, Sequence) and not isinstance(image_size, str)
     sides = list(image_size) if several else [image_size] * 2
-    if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides):
+    if len(sides) != 2 or not all(type(side) is int and 0 < side <= LARGEST for side in sides):
         raise UserError(
             f"data.image_size={image_size!r} is not allowed; it must be a number of pixels, [height, width], or null "
-            "(as the images are)"
+            f"(as the images are), and no side longer than {LARGEST}"
         )
     return tuple(sides)
 
@@ -200,9 +195,11 @@ def _given_statistics(mean: float | Sequence[float] | None, std: float | Sequenc
     values = [tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else (v,) for v in (mean, std)]
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for part in values for x in part)
     counts = [len(part) for part in values]
-    if not numbers or counts not in ([1, 1], [3, 3]) or not all(x > 0 for x in values[1]):
+    means, deviations = values
+    possible = numbers and all(0 <= x <= 1 for x in means) and all(0 < x <= 1 for x in deviations)
+    if counts not in ([1, 1], [3, 3]) or not possible:
         raise UserError(
             f"data.mean={mean!r} with data.std={std!r} is not allowed; both must be one number, or one for each of 3 "
-            "channels, of images scaled to [0, 1], and std more than 0"
+            "channels, of images scaled to [0, 1]: the mean from 0 to 1, std more than 0 and at most 1"
         )
     return tuple(tuple(float(x) for x in part) for part in values)

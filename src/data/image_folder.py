@@ -11,12 +11,12 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 from torchvision.transforms import v2
 
 from src.data.folder_transforms import evaluation_transform, folder_augmentation, training_transform
-from src.data.image_data import ImageData, Statistics, located, whole_number
+from src.data.image_data import LARGEST, ImageData, Statistics, located
 from src.data.loaders import WorkerLoader
 from src.data.pixels import Normaliser, channel_statistics
 from src.data.sampling import EvaluationSampler, TrainingSampler
 from src.data.splits import stratified_subset
-from src.errors import UserError
+from src.errors import UserError, check_whole
 
 STATISTICS_IMAGES = 1024  # mean and std of a folder, where the config gives none, come from so many training images
 EVALUATED = ("val", "test")
@@ -41,6 +41,8 @@ class FolderImages(Dataset):
         try:
             with Image.open(path) as file:
                 image = file.convert(self.mode)
+        except FileNotFoundError as error:
+            raise UserError(f"the image {path} is gone: it was there when the run began") from error
         except (OSError, SyntaxError, ValueError) as error:  # Pillow's for damaged files of various formats
             raise UserError(f"the image {path} cannot be read, it is damaged ({error})") from error
         with torch.random.fork_rng(devices=[]):
@@ -74,8 +76,8 @@ class ImageFolderData(ImageData):
         if self.image_size is None:
             raise UserError(f"data {self.name} needs data.image_size: images in folders differ in size")
         shortest = round(max(self.image_size) / 0.875) if eval_resize is None else eval_resize
-        self.eval_resize = whole_number("data.eval_resize", shortest, max(self.image_size))
-        self.num_workers = None if num_workers is None else whole_number("data.num_workers", num_workers, 0)
+        self.eval_resize = check_whole("data.eval_resize", shortest, max(self.image_size), 2 * LARGEST)
+        self.num_workers = None if num_workers is None else check_whole("data.num_workers", num_workers, 0, 256)
         self.augment = folder_augmentation(augment)
         self._train = self._val = self._test = None
 

@@ -8,7 +8,7 @@ weights alone. What is measured stands in `src.lowrank`, when in the callbacks `
 from collections.abc import Mapping
 from typing import Any
 
-from src.errors import UserError, check_range
+from src.errors import UserError, check_whole
 from src.methods.trial_search import TrialSearch
 from src.multiples import round_to_multiple
 from src.spaces.widths import WidthSpace, resized_config
@@ -38,7 +38,7 @@ class CONet(TrialSearch):
         **settings,
     ) -> None:
         if init_width is not None:
-            check_range("method.init_width", init_width, 1)
+            check_whole("method.init_width", init_width, 1)
         # the slope of a rank takes two epochs
         super().__init__(base, input_shape, trials, epochs_per_trial, least_epochs=2, **settings)
         space = WidthSpace(base, input_shape, min_width, max_width, multiple)

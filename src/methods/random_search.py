@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from src.errors import UserError, check_range
+from src.errors import UserError, check_flag, check_range
 from src.methods.trial_search import TrialSearch
 from src.reporting import quantities
 from src.reporting.candidates import best_candidate
@@ -52,8 +52,7 @@ class RandomSearch(TrialSearch):
         include_base: bool = False,
         **settings,
     ) -> None:
-        if not isinstance(include_base, bool):  # any text is true
-            raise UserError(f"method.include_base={include_base!r} is not allowed; it must be true or false")
+        check_flag("method.include_base", include_base)
         super().__init__(base, input_shape, trials, epochs_per_trial, **settings)
         self.space = space(base, self.input_shape)
         start = self.space.start

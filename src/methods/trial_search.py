@@ -4,7 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from src.errors import check_range
+from src.errors import check_whole
 from src.methods.search_module import SearchModule
 
 
@@ -27,8 +27,8 @@ class TrialSearch(SearchModule):
         least_epochs: int = 1,
         **settings,
     ) -> None:
-        check_range("method.trials", trials, 1)
-        check_range("method.epochs_per_trial", epochs_per_trial, least_epochs)
+        check_whole("method.trials", trials, 1)
+        check_whole("method.epochs_per_trial", epochs_per_trial, least_epochs)
         super().__init__(base, input_shape, **settings)
         self.trials, self.epochs_per_trial = trials, epochs_per_trial
         self.trial = 0

@@ -8,6 +8,8 @@ channels to those of the stage before and leaves no width to search.
 
 from torch import Tensor, nn
 
+from src.errors import check_whole
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: (B, in_channels, H, W) -> (B, channels, H / stride, W / stride)."""
@@ -50,6 +52,11 @@ class ResNet(nn.Module):
         init: str = "torch",
     ) -> None:
         super().__init__()
+        for name, values in {"blocks": blocks, "channels": channels}.items():
+            for index, value in enumerate(values):
+                check_whole(f"model.{name}[{index}]", value, 1)
+        check_whole("model.num_classes", num_classes, 1)
+        check_whole("model.in_channels", in_channels, 1)
         if len(blocks) != len(channels) or init not in ("torch", "he"):
             raise ValueError(f"blocks {blocks} and channels {channels} must be as many, and init={init!r} torch or he")
         self.stem = nn.Conv2d(in_channels, channels[0], 3, padding=1, bias=False)

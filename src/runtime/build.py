@@ -15,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from src.errors import UserError, did_you_mean
+from src.errors import UserError, check_choice, check_flag, did_you_mean
 from src.runtime.mistakes import config_sentence, one_line
-from src.runtime.targets import locate, model_names, parameters
+from src.runtime.targets import locate, model_names, parameters, wrong_kind
 
 _HYDRA_KEYS = {"_target_", "_args_", "_partial_", "_recursive_", "_convert_"}
+_CONVERSIONS = ("none", "partial", "object", "all")
 _OURS = ("src.", "callbacks.")
 
 
@@ -85,6 +86,14 @@ def _check(node: Mapping, what: str, given: set[str] = frozenset()) -> None:
         missing = [name for name in required if name not in arguments]
         if missing and not node.get("_partial_") and not node.get("_args_"):
             raise UserError(f"{what}: {target} needs the argument '{missing[0]}': give it as {what}.{missing[0]}=...")
+    if not target.startswith(_OURS):  # ours check their values themselves, and tell them by the names of the config
+        for key, value in node.items():
+            wanted = wrong_kind(called, str(key), value)
+            if wanted and not (isinstance(value, Mapping) and "_target_" in value):
+                raise UserError(f"{what}.{key}={value!r} is not allowed; it must be {wanted}")
+    check_choice(f"{what}._convert_", node.get("_convert_", "none"), _CONVERSIONS)
+    check_flag(f"{what}._recursive_", node.get("_recursive_", True))
+    check_flag(f"{what}._partial_", node.get("_partial_", False))
     if node.get("_recursive_", True):
         for key, value in node.items():
             _check_nested(value, f"{what}.{key}")

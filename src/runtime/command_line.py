@@ -27,14 +27,14 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from yaml import YAMLError
 
 from src.errors import UserError, did_you_mean
-from src.runtime.key_names import children_of, known_keys, look_up_all, missing_keys, nearest_keys
+from src.runtime.key_names import children_of, copied_node, known_keys, look_up_all, missing_keys, nearest_keys
 from src.runtime.mistakes import config_sentence, one_line
 from src.runtime.ranks.watch import PARENT
 from src.runtime.resume import check_same_run
 from src.runtime.sweep_plan import SweepPlan, planned_sweep
 
 # Nodes whose content is passed on as free arguments: whatever builds from them knows its own arguments and checks them.
-FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra", "method", "optimizer", "scheduler"}
+FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra", "module", "optimizer", "scheduler"}
 
 # What Hydra raises while it composes; an AssertionError where a `+` would add below a node that is null.
 _REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError)
@@ -108,10 +108,11 @@ def check_command_line(config_path: str, config_name: str, filled_later: Iterabl
         parser = OverridesParser.create(config_loader=loader)
         overrides = parser.parse_overrides(arguments.overrides)
     except OverrideParseException as error:
-        raise UserError(_syntax_sentence(error)) from error
+        nothing = CommandLine(loader, arguments.config_name or config_name, [])
+        raise UserError(_syntax_sentence(error, nothing)) from error
     line = CommandLine(loader, arguments.config_name or config_name, overrides)
     config, multirun = _composed(line, arguments.multirun)
-    _check_additions(line)
+    _check_additions(line, config)
     if arguments.cfg is not None:
         return Checked()
     try:
@@ -216,7 +217,7 @@ def _sweep_of(config: DictConfig, line: CommandLine) -> list[list[str]]:
     return lines
 
 
-def _check_additions(line: CommandLine) -> None:
+def _check_additions(line: CommandLine, config: DictConfig) -> None:
     """Refuses `+key=value` where nothing would read the new key."""
     added = [o for o in line.overrides if (o.is_add() or o.is_force_add()) and not line.is_group(o.key_or_group)]
     if not added:
@@ -226,9 +227,24 @@ def _check_additions(line: CommandLine) -> None:
     for override in added:
         key = override.key_or_group
         parents = key.split(".")[:-1]
-        if key in keys or (parents and parents[0] in known and not set(parents).isdisjoint(FREE_NODES)):
+        free = parents and parents[0] in known and not set(parents).isdisjoint(FREE_NODES)
+        idle = _idle_node(key, known, config)
+        if key in keys or (free and idle is None):
             continue
-        raise UserError(f"{override.input_line}: nothing reads a new key '{key}'; {_nearest(key, known, line)}")
+        near = _nearest(key if idle is None or copied_node(known, key) else idle, known, line)
+        raise UserError(f"{override.input_line}: nothing reads a new key '{key}'; {near}")
+
+
+def _idle_node(key: str, known: DictConfig, config: DictConfig) -> str | None:
+    """The node that `key` has made and that no one can build, because nothing says of which class; else None.
+
+    Such a node is a callback of a new name, or takes the place of another node's copy (`retrain.optimizer`).
+    """
+    copied = copied_node(known, key)
+    callback = re.match(r"((?:.+\.)?callbacks\.[^.]+)\.", key)
+    node = copied[0] if copied else callback[1] if callback else None
+    made = OmegaConf.select(config, node) if node else None
+    return node if OmegaConf.is_dict(made) and "_target_" not in made else None
 
 
 def _check_values(config: DictConfig, filled_later: set[str]) -> None:
@@ -262,8 +278,11 @@ def _output_folder(config: DictConfig, multirun: bool) -> str:
     return folder
 
 
-def _syntax_sentence(error: OverrideParseException) -> str:
+def _syntax_sentence(error: OverrideParseException, line: CommandLine) -> str:
     given = error.override
+    key = re.match(r"[+~]*(\w[\w.]*)=", given)
+    if key and any(part[:1].isdigit() for part in key[1].split(".")):  # Hydra cannot even read such a key
+        return f"the config has no key '{key[1]}'; {_nearest(key[1], line.known(), line)}"
     if "=" not in given and not given.startswith("~"):
         return f"'{given}' is not a setting: write it as key=value"
     return f"'{given}' cannot be read as key=value ({one_line(error.message.splitlines()[0])})"
@@ -296,22 +315,31 @@ def _composition_sentence(error: Exception, line: CommandLine) -> str:
         if override.value() is None and line.is_group(override.key_or_group) and "must be a string" in text:
             options = ", ".join(line.loader.get_group_options(override.key_or_group))
             return f"{override.input_line} is not allowed; choose one of {options}"
+    inner = getattr(error.__cause__, "full_key", None)  # of key={...}: a name inside the braces, or the key itself
     unknown = re.search(r"Could not (?:override|delete from config\.|delete) '([^'=@]+)", text)
     exists = re.search(r"An item is already at '([^']+)'", text)
     group = re.search(r"config group '([^']+)' does not\s+exist", text)
-    if exists:
+    if exists and not copied_node(line.known(), exists[1]):
         return f"'{exists[1]}' is there already: give it without the plus, as {exists[1]}=..."
     if unknown and line.is_group(unknown[1]) and "No match in the defaults list" in text:
         options = ", ".join(line.loader.get_group_options(unknown[1]))
         return f"'{unknown[1]}' is no part of this config yet: add it as +{unknown[1]}=... (allowed: {options})"
+    unknown = unknown or exists
     if not unknown and not group:
         return config_sentence(error)
     key = unknown[1] if unknown else group[1]
+    if isinstance(inner, str) and inner.startswith(f"{key}."):
+        key = inner
     return f"the config has no key '{key}'; {_nearest(key, line.known(), line)}"
 
 
 def _nearest(key: str, known: DictConfig, line: CommandLine) -> str:
     """The end of a sentence about the unknown `key`: the keys and groups that were probably meant, or all that fit."""
+    copied = copied_node(known, key)
+    if copied:
+        node, origin = copied
+        there = _nearest(origin + key.removeprefix(node), known, line)
+        return f"{node} is a copy of {origin}: {there} (or give all of it: '{node}={{_target_: ..., ...}}')"
     keys = known_keys(known) + line.groups()
     near = nearest_keys(key, [name for name in keys if name.startswith("hydra.") == key.startswith("hydra.")])
     if near:

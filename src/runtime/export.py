@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from src.errors import UserError, check_choice
+from src.errors import UserError, WriteError, check_choice
 from src.runtime.mistakes import one_line
 from src.whole_files import written_whole
 
@@ -68,6 +68,7 @@ def export_network(
     Raises:
         UserError: the outputs are not finite, the network cannot be traced, or a format cannot express it or changes
             its outputs by more than 1e-4. The other formats are written first; of the failed one no file is left.
+        WriteError: the disk is full or the like.
     """
     for name in formats:
         check_choice("formats", name, FORMATS)
@@ -86,6 +87,8 @@ def export_network(
                 continue
             try:
                 files[name] = _written(name, traced, Path(folder), batches, expected)
+            except WriteError:
+                raise
             except Exception as error:  # exporters raise anything; what they say is told below
                 failures.append((f"model.{name} cannot be written: {_first_line(error)}", error))
     if failures:
@@ -144,7 +147,9 @@ def _written(
 
 
 def _write_pt2(traced: torch.export.ExportedProgram, images: Tensor, path: Path) -> None:
-    torch.export.save(traced, path)
+    content = io.BytesIO()  # torch's own writer ends the process where the disk is full
+    torch.export.save(traced, content)
+    path.write_bytes(content.getbuffer())
 
 
 def _load_pt2(path: Path) -> Callable[[Tensor], Tensor]:

@@ -1,10 +1,13 @@
 """The names in a config, and the nearest of them to a mistyped one."""
 
+import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from src.errors import is_slip
 
 
 def known_keys(config: DictConfig, prefix: str = "") -> list[str]:
@@ -55,22 +58,43 @@ def children_of(config: DictConfig, key: str) -> list[str]:
     return [str(name) for name in config if name != "hydra"]
 
 
+def copied_node(config: DictConfig, key: str) -> tuple[str, str] | None:
+    """The node on the way to `key` that is nothing but another node's copy, and that other one; None if there is none.
+
+    >>> copied_node(OmegaConf.create({"a": {"lr": 1}, "b": "${a}"}), "b.lr")
+    ('b', 'a')
+    """
+    parts, node = key.split("."), config
+    for index, name in enumerate(parts[:-1]):
+        if not OmegaConf.is_dict(node) or name not in node or OmegaConf.is_missing(node, name):
+            return None
+        if OmegaConf.is_interpolation(node, name):
+            copied = re.fullmatch(r"\$\{([\w.]+)\}", str(OmegaConf.to_container(node)[name]))
+            return (".".join(parts[: index + 1]), copied[1]) if copied else None
+        node = node[name]
+    return None
+
+
 def nearest_keys(given: str, keys: Iterable[str], most: int = 3) -> list[str]:
     """The keys that `given` was probably meant to be, best first; none where nothing is near.
 
-    The last part of a path counts most, so that `dleta=1` finds `method.delta`: a user who knows the setting often does
-    not know where it lives. Where a parent is given, the one with the nearest parent comes first; of equals the one
-    that lies least deep.
+    First come those that one slip of the hand makes into `given`. Else the last part of a path counts most, so that
+    `dleta=1` finds `method.delta`: a user who knows the setting often does not know where it lives. Where a parent is
+    given, the one with the nearest parent comes first; of equals the one that lies least deep.
     """
     leaf, parent = _split(given)
+    slips = sorted((key for key in set(keys) if is_slip(given, key)), key=lambda key: (len(key) != len(given), key))
+    if parent and slips:
+        return slips[:most]
     scored = []
-    for key in set(keys):
+    for key in set(keys) - set(slips):
         key_leaf, key_parent = _split(key)
         leaf_ratio = _ratio(leaf, key_leaf)
         if leaf_ratio >= 0.65:
             scored.append((leaf_ratio + (0.5 * _ratio(parent, key_parent) if parent else 0.0), key))
     scored.sort(key=lambda pair: (-pair[0], pair[1].count("."), pair[1]))
-    return [key for score, key in scored[:most] if score >= scored[0][0] - 0.15]
+    near = [key for score, key in scored if score >= scored[0][0] - 0.15]
+    return [*slips, *near][:most]
 
 
 def _split(key: str) -> tuple[str, str]:
@@ -79,6 +103,6 @@ def _split(key: str) -> tuple[str, str]:
 
 
 def _ratio(first: str, second: str) -> float:
-    if first != second and sorted(first) == sorted(second):
-        return 0.95  # letters that changed places, the commonest slip
+    if is_slip(first, second):
+        return 0.95
     return SequenceMatcher(None, first, second).ratio()

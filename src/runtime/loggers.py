@@ -7,6 +7,7 @@ run of ours: without a key it writes offline, and what goes wrong with it costs 
 import logging
 import netrc
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from src.errors import UserError, check_choice, did_you_mean
+from src.errors import UserError, check_choice, check_flag, check_text, did_you_mean
 from src.runtime.metrics_file import MetricsFile
 from src.runtime.mistakes import one_line
 from src.whole_files import written_whole
@@ -51,18 +52,41 @@ def make_loggers(
         if option not in _OPTIONS:
             raise UserError(f"logger has no option '{option}'; {did_you_mean(option, _OPTIONS)}")
     for option in ("csv", "tensorboard", "wandb"):
-        if not isinstance(options.get(option, False), bool):
-            raise UserError(f"logger.{option}={options[option]!r} must be true or false")
+        check_flag(f"logger.{option}", options.get(option, False))
+    tags = [] if options.get("tags") is None else options["tags"]
+    if not isinstance(tags, Sequence) or isinstance(tags, str):
+        raise UserError(f"logger.tags={tags!r} is not allowed; it must be a list of texts")
+    texts = {f"logger.{option}": options.get(option) for option in ("project", "entity", "group")}
+    for option, text in (texts | {f"logger.tags[{index}]": tag for index, tag in enumerate(tags)}).items():
+        if text is not None:
+            check_text(option, text)
+    if options.get("mode") is not None:
+        check_choice("logger.mode", options["mode"], _MODES)
     loggers: list[Logger] = []
     if options.get("csv"):
         loggers.append(MetricsFile(folder))
     if options.get("tensorboard"):
+        _silence_writers()
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False))
     os.environ.setdefault("WANDB_SILENT", "true")  # read when wandb is first used, to find its key
     mode = _mode(options.get("mode")) if options.get("wandb") else "disabled"
     if mode != "disabled":
         loggers += _wandb_logger(options, mode, Path(folder), name, _plain(config_to_log))
     return loggers
+
+
+def _silence_writers() -> None:
+    """What fails in TensorBoard's writing thread is raised again by the next write: no need of a trace of its own."""
+    hook = threading.excepthook
+    if getattr(hook, "silences_writers", False):
+        return
+
+    def told_elsewhere(arguments) -> None:
+        if not type(arguments.thread).__module__.startswith("tensorboard."):
+            hook(arguments)
+
+    told_elsewhere.silences_writers = True
+    threading.excepthook = told_elsewhere
 
 
 def close(loggers: Sequence[Logger], status: str = "success") -> None:

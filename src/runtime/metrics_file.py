@@ -5,6 +5,7 @@ an epoch as two rows.
 """
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from src.whole_files import written_whole
+from src.whole_files import refusals_told, written_whole
 
 FILE_NAME = "metrics.csv"
 
@@ -66,9 +67,7 @@ class MetricsFile(Logger):
         if new:
             self._rewrite([*self._columns, *new], row)
         else:
-            with open(self._path, "r+b") as file:
-                file.seek(self._last_at)
-                file.write(_lines(self._columns, [row]))
+            self._replace_last(_lines(self._columns, [row]))
         self._last = row
 
     @rank_zero_only
@@ -89,6 +88,21 @@ class MetricsFile(Logger):
         with written_whole(self._path) as temporary:
             temporary.write_bytes(_lines(self._columns, [{name: name for name in self._columns}, *kept]))
         self._last = {}
+
+    def _replace_last(self, line: bytes) -> None:
+        """Puts `line` where the last row begins; where that fails the file stays as it was."""
+        with refusals_told(self._path), open(self._path, "r+b", buffering=0) as file:
+            file.seek(self._last_at)
+            earlier = file.read()
+            try:
+                file.seek(self._last_at)
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.seek(self._last_at)
+                file.write(earlier)
+                file.truncate()
+                raise
 
     def _take_up(self) -> None:
         """Reads the columns that an earlier process wrote, and cuts off a row that it left half-written."""

@@ -14,6 +14,7 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 from yaml import YAMLError
 
 from src.errors import UserError
+from src.whole_files import TORCH_CANNOT_WRITE
 
 # What a folder, a disk or a permission can do to any program; what else the operating system raises keeps its trace.
 _ENVIRONMENT = {
@@ -25,7 +26,37 @@ _ENVIRONMENT = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "files may not be as large as this one (a limit of the system, see ulimit -f)",
+    errno.EIO: "the disk reports an error",
+    errno.EMFILE: "too many files are open (a limit of the system, see ulimit -n)",
+    errno.ENOMEM: "the machine has too little memory",
 }
+
+
+_TOO_LITTLE = "has too little memory: use a smaller data.batch_size or a smaller model"
+
+# What torch raises as a plain RuntimeError, known by its words.
+_FROM_TORCH = {
+    r"DefaultCPUAllocator|could not create a (memory object|primitive)|std::bad_alloc": f"the machine {_TOO_LITTLE}",
+    TORCH_CANNOT_WRITE: "a file cannot be written: the disk is full, or files may not be as large as it",
+    r"out of shared memory|insufficient shared memory": (
+        "the machine has too little shared memory for the processes that read the data: use data.num_workers=0"
+    ),
+    r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)": (
+        "a process that reads the data has died, maybe for want of memory; data.num_workers=0 reads without it"
+    ),
+}
+# Of the processes of a distributed run: what stands in an error of the connection, and what has happened to it.
+_CONNECTION = r"gloo|NCCL|TCPStore|SocketImpl|c10d|ProcessGroup|\b[Rr]anks? \d|monitoredBarrier"
+_LOST = {
+    r"EADDRINUSE|[Aa]ddress already in use": "the port where the processes of this run meet is taken: set MASTER_PORT",
+    r"[Cc]onnection (was )?(closed|reset|refused)|[Bb]roken pipe|failed to recv|recvValue failed|remote process"
+    r"|[Tt]imed ?out|[Tt]imeout|monitoredBarrier": (
+        "another process of this run has ended or has not answered in time; what it said stands above"
+    ),
+}
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def one_line(text: object) -> str:
@@ -47,8 +78,13 @@ def sentence(error: BaseException) -> str | None:
         return os_sentence(error)
     if _is_from(error, "torch", "OutOfMemoryError"):
         return _memory_sentence("GPU", error)
-    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
+    if isinstance(error, MemoryError):
         return _memory_sentence("machine", error)
+    if isinstance(error, RuntimeError):
+        connected = type(error).__module__.startswith("torch.distributed") or re.search(_CONNECTION, str(error))
+        for pattern, told in (_FROM_TORCH | (_LOST if connected else {})).items():
+            if re.search(pattern, str(error)):
+                return one_line(f"{told} ({_first_line(error)})")
     if _is_from(error, "pytorch_lightning.utilities.exceptions", "MisconfigurationException"):
         return one_line(error)
     return None
@@ -84,13 +120,16 @@ def os_sentence(error: OSError) -> str:
     """Which file or folder the operating system refused, and why."""
     reason = _ENVIRONMENT.get(error.errno, error.strerror or str(error))
     if error.filename is None:
-        return reason
+        return f"a file cannot be written: {reason}" if error.errno in _DISK else reason
     return f"cannot use {error.filename}: {reason}"
 
 
 def _memory_sentence(place: str, error: BaseException) -> str:
-    first = (str(error).splitlines() or ["out of memory"])[0]
-    return one_line(f"the {place} has too little memory: use a smaller data.batch_size or a smaller model ({first})")
+    return one_line(f"the {place} {_TOO_LITTLE} ({_first_line(error)})")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -1,7 +1,8 @@
 """From the config to what a run works with: its folder, data, model config, callbacks."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,26 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from src.errors import UserError, check_choice
+from src.errors import UserError
 from src.runtime.architecture import load_architecture
 from src.runtime.build import build
 from src.runtime.checkpoints import RunState
-from src.runtime.export import FORMATS
 from src.runtime.loggers import close, make_loggers
 from src.runtime.resume import run_identity
 from src.runtime.seeds import seed_everything
+from src.runtime.settings import check_settings
 from src.runtime.trainer import threads_for
+from src.runtime.trial_step import try_optimizer, try_scheduler
 from src.whole_files import written_whole
 
 
 def run_folder(config: DictConfig) -> Path:
     """The folder that Hydra has made for this run; seeds the process, checks what would be noticed hours later."""
-    for name in config.export.formats:
-        check_choice("export.formats", name, FORMATS)
+    check_settings(config)
     if config.architecture is not None and any(key.split(".")[0] == "model" for key in _given()):
         raise UserError("model and architecture exclude each other: give one of them")
     seed_everything(config.seed)
+    logging.raiseExceptions = False  # on a full disk every line for search.log would be told by a stack trace
     return Path(HydraConfig.get().runtime.output_dir)
 
 
@@ -140,12 +142,15 @@ def build_callbacks(*nodes: DictConfig) -> dict[str, Callback]:
 
 
 def partial(node: DictConfig, what: str) -> Any:
-    """An optimizer or schedule that waits for its first argument; None where its `_target_` is null."""
+    """An optimizer or schedule, tried, that waits for its first argument; None where its `_target_` is null."""
     if not isinstance(node, DictConfig):
         raise UserError(f"{what}={node!r} is not a node with a _target_; conf/{what.split('.')[-1]} holds the choices")
-    if node.get("_target_", "") is None:
+    if node.get("_target_", "") is None and not what.endswith("optimizer"):
         return None
-    return build({**OmegaConf.to_container(node, resolve=True), "_partial_": True}, what)
+    plain = OmegaConf.to_container(node, resolve=True)
+    factory = build({**plain, "_partial_": True}, what)
+    (try_optimizer if what.endswith("optimizer") else try_scheduler)(factory, plain, what)
+    return factory
 
 
 @contextmanager
@@ -155,6 +160,7 @@ def open_loggers(config: DictConfig, folder: Path, name: str) -> Iterator[list[L
     try:
         yield loggers
     except BaseException:
-        close(loggers, "failed")
+        with suppress(Exception):  # a full disk, say: it must not take the place of what has ended the run
+            close(loggers, "failed")
         raise
     close(loggers)

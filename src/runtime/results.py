@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from src.errors import UserError
+from src.errors import UserError, WriteError
 from src.reporting.tables import print_table, write_table_csv
 from src.runtime.checkpoints import save_whole
 from src.runtime.export import export_network
@@ -33,6 +33,8 @@ def write_results(
         save_whole({name: value.cpu() for name, value in network.state_dict().items()}, folder / "weights.pt")
         try:
             export_network(network, folder, data.input_shape, data.mean, data.std, list(formats))
+        except WriteError:
+            raise
         except UserError as error:  # the run has its result: the table and the weights
             log.warning("%s", error)
     write_table_csv(folder / ENDED, rows)  # last: a run with this file has nothing left to do

@@ -2,13 +2,18 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from src.errors import UserError, did_you_mean
 from src.runtime.mistakes import one_line
+
+_PLAIN = {"bool": bool, "int": int, "float": float, "str": str}  # annotations of modules that keep them as text
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def locate(target: str, what: str) -> Callable:
@@ -54,6 +59,36 @@ def parameters(called: Callable) -> tuple[set[str] | None, list[str], bool]:
     named = [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     required = [p.name for p in named if p.default is p.empty]
     return {p.name for p in named}, required, any(p.kind == p.VAR_KEYWORD for p in every)
+
+
+def wrong_kind(called: Callable, name: str, value: Any) -> str | None:
+    """What the parameter `name` of `called` must be, where `value` is of another kind; else None.
+
+    Judged by the annotation, where it is made of bool, int, float and str alone, or by a boolean default: Python would
+    take the string "no" for true.
+    """
+    try:
+        parameter = inspect.signature(called).parameters[name]
+    except (KeyError, TypeError, ValueError):
+        return None
+    annotation = parameter.annotation
+    annotation = _PLAIN.get(annotation, annotation) if isinstance(annotation, str) else annotation
+    if annotation is parameter.empty and isinstance(parameter.default, bool):
+        annotation = bool
+    try:
+        kinds = set(get_args(annotation) or (annotation,))
+        kinds = {str if kind in (Path, os.PathLike) else kind for kind in kinds}
+    except TypeError:  # an annotation may be any object
+        return None
+    if value is None and parameter.default in (None, parameter.empty):  # an annotation often forgets the None
+        return None
+    if type(value) in kinds or (type(value) is int and float in kinds):
+        return None
+    if kinds <= {bool, int, float, str, type(None)}:
+        return " or ".join(words for kind, words in _WORDS.items() if kind in kinds)
+    if float in kinds and isinstance(value, (bool, str)):  # float | Tensor
+        return _WORDS[float]
+    return None
 
 
 def model_names(target: str) -> list[str]:

@@ -4,7 +4,6 @@ Four of its options are not Lightning's: `compile` and `channels_last` belong to
 LightningModule, `threads` sets the number of CPU threads of the process, `timeout_s` bounds the wait for other ranks.
 """
 
-import inspect
 import logging
 import os
 import re
@@ -20,14 +19,13 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins import CheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from src.errors import UserError, check_choice, check_range, did_you_mean
+from src.errors import UserError
 from src.runtime.mistakes import one_line
 from src.runtime.ranks.stopping import StopTogether, stop_together
 from src.runtime.ranks.strategy import RanksStrategy
+from src.runtime.trainer_options import MODULE_OPTIONS, check_trainer_options
 
 SMALL_BATCH = 2**15  # positions (images x height x width) under which a second thread is not worth it
-MODULE_OPTIONS = ("compile", "channels_last")
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
 # What Lightning prints on every run and tells the user nothing about it: the beginnings of log lines and of warnings.
 _SILENT_LINES = (
@@ -82,7 +80,7 @@ def make_trainer(
     """
     options = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
     options |= overrides
-    _check_options(options)
+    check_trainer_options(options)
     for name in MODULE_OPTIONS:
         options.pop(name, None)
     _set_threads(options.pop("threads", None))
@@ -107,7 +105,7 @@ def make_trainer(
 
 def _choose_strategy(options: dict[str, Any], unused_parameters: bool) -> None:
     """Puts our DDP in the place of "ddp", and of "auto" where several processes work; other strategies pass."""
-    timeout_s = check_range("trainer.timeout_s", options.pop("timeout_s", 600), 1)
+    timeout_s = options.pop("timeout_s", 600)
     _take_launched(options)
     strategy = options.get("strategy", "auto")
     if strategy == "ddp" or (strategy == "auto" and _several_processes(options)):
@@ -146,24 +144,6 @@ def _is_wanted(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_SILENT_LINES)
 
 
-def _check_options(options: dict[str, Any]) -> None:
-    """Raises `UserError` for an option or a value that is not there."""
-    allowed = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self", "callbacks", "logger"}
-    allowed |= {*MODULE_OPTIONS, "threads", "timeout_s"}
-    for name in options:
-        if name not in allowed:
-            raise UserError(f"trainer has no option '{name}'; {did_you_mean(name, allowed)}")
-    for name in MODULE_OPTIONS:
-        if not isinstance(options.get(name, False), bool):
-            raise UserError(f"trainer.{name}={options[name]!r} must be true or false")
-    precision = options.get("precision")
-    if precision is not None:
-        # Lightning also knows short forms, 32 and bf16 and the like; one name for one thing is enough.
-        check_choice("trainer.precision", str(precision), _PRECISIONS)
-    if options.get("deterministic") not in (None, True, False, "warn"):
-        raise UserError(f"trainer.deterministic={options['deterministic']!r} must be true, false or warn")
-
-
 def threads_for(batch_size: int, input_shape: Sequence[int]) -> int | None:
     """CPU threads for batches of images (C, H, W): one where they are small, None (what torch chooses) otherwise.
 
@@ -176,11 +156,8 @@ def threads_for(batch_size: int, input_shape: Sequence[int]) -> int | None:
 
 
 def _set_threads(threads: int | None) -> None:
-    if threads is None:
-        return
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise UserError(f"trainer.threads={threads!r} must be a whole number, at least 1, or null to leave it")
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _device_sentence(options: dict[str, Any]) -> str | None:

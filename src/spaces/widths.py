@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_choice, check_range
+from src.errors import UserError, check_choice, check_whole
 from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.graph.resize import check_resizable, resized
@@ -56,10 +56,11 @@ class WidthSpace:
         multiple: int = 2,
         shape: str = "base",
     ) -> None:
-        check_range("method.width_multiple", multiple, 1)
+        check_whole("method.width_multiple", multiple, 1)
+        check_whole("method.min_width", min_width, 1)
         check_choice("method.shape", shape, ("base", "even"))
         if max_width is not None:
-            check_range("method.max_width", max_width, 1)
+            check_whole("method.max_width", max_width, 1)
         self.input_shape = tuple(input_shape)
         # widths are those of the model inside, also where the base is a resized one: only there do a grouped
         # convolution and a group norm tell how many groups they have

@@ -83,6 +83,7 @@ class ErrorRate(Metric):
             right = logits.argmax(dim=1) == targets
         else:
             right = (logits.topk(self.top_k, dim=1).indices == targets[:, None]).any(dim=1)
+        right &= ~logits.isnan().any(dim=1)  # the largest of NaNs is the first: class 0 would be right
         self.wrong += (~right).sum()
         self.seen += targets.numel()
 

@@ -157,7 +157,7 @@ def test_a_damaged_image_is_named_in_one_sentence(tmp_path, workers):
     ("options", "sentence"),
     [
         ({"image_size": None}, r"needs data\.image_size"),
-        ({"eval_resize": 15}, r"data\.eval_resize=15 .* at least 16"),
+        ({"eval_resize": 15}, r"data\.eval_resize=15 .* from 16"),
         ({"num_workers": -1}, r"data\.num_workers=-1"),
         ({"augment": {"crop": 4}}, r"data\.augment\.crop is not known; allowed: flip, jitter, scale"),
         ({"augment": {"scale": [0, 1]}}, r"data\.augment\.scale=\[0, 1\] is not allowed"),

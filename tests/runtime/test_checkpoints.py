@@ -92,7 +92,7 @@ def test_a_write_that_fails_leaves_the_last_good_file(tmp_path, monkeypatch):
 
     save_whole({"step": 1}, tmp_path / "last.ckpt")
     monkeypatch.setattr("src.runtime.checkpoints.os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="cannot be written: No space left"):
         save_whole({"step": 2}, tmp_path / "last.ckpt")
     assert load_checked(tmp_path / "last.ckpt") == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]

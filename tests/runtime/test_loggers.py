@@ -117,7 +117,7 @@ def test_wandb_that_fails_altogether_costs_a_warning(tmp_path, monkeypatch, capl
     ("config", "told"),
     [
         ({"wandbb": True}, "no option 'wandbb'; did you mean 'wandb'"),
-        ({"csv": "yes"}, "logger.csv='yes' must be true or false"),
+        ({"csv": "yes"}, "logger.csv='yes' is not allowed; it must be true or false"),
         ({"wandb": True, "mode": "onlin"}, "logger.mode='onlin' is not known; did you mean 'online'"),
     ],
 )

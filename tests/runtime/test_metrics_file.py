@@ -1,9 +1,12 @@
 """metrics.csv is the record of a run: nothing of it may get lost, whatever is logged and whenever the process dies."""
 
 import csv
+import resource
 
+import pytest
 import torch
 
+from src.errors import WriteError
 from src.runtime.metrics_file import MetricsFile
 
 
@@ -55,3 +58,19 @@ def test_nothing_is_logged_nothing_is_written(tmp_path):
     logger.save()
     logger.finalize("success")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_row_that_does_not_fit_leaves_the_file_as_it_was(tmp_path):
+    """On a full disk the last row was there once: half a row would be taken for a whole one."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    metrics = MetricsFile(tmp_path)
+    metrics.log_metrics({"a": 1.0}, step=0)
+    metrics.log_metrics({"a": 2.0}, step=1)
+    before = (tmp_path / "metrics.csv").read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 3, limits[1]))
+    try:
+        with pytest.raises(WriteError, match=r"metrics\.csv cannot be written"):
+            metrics.log_metrics({"a": 3.0}, step=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "metrics.csv").read_bytes() == before

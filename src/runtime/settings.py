@@ -1,0 +1,47 @@
+"""Checks of the settings that the commands read themselves: wrong kinds of values are told before anything is built.
+
+What belongs to a node with a `_target_` is checked by its constructor, and what belongs to the trainer in
+`trainer_options`.
+"""
+
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from src.errors import UserError, check_choice, check_flag, check_text, check_whole
+from src.runtime.export import FORMATS
+from src.runtime.trainer_options import check_user_options
+
+_GREATEST_SEED = 2**32 - 1  # NumPy's
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raises `UserError` for the first of them that has no possible value."""
+    check_whole("seed", config.seed, 0, _GREATEST_SEED)
+    for name, least in (("epochs", 1), ("retrain.epochs", 0), ("retrain.repeats", 1)):
+        value = OmegaConf.select(config, name, default=_ABSENT)
+        if value is not _ABSENT:
+            check_whole(name, value, least)
+    for name in ("architecture", "weights"):
+        if config.get(name) is not None:
+            check_text(name, config[name])
+    if "test_only" in config:
+        check_flag("test_only", config.test_only)
+    if "method" in config:
+        check_text("method.name", config.method.name)
+    for name in ("method", "method.callbacks", "callbacks", "logger", "trainer", "export", "retrain"):
+        _check_mapping(name, OmegaConf.select(config, name, default=_ABSENT))
+    formats = config.export.formats
+    if not isinstance(formats, ListConfig):
+        raise UserError(f"export.formats={formats!r} is not allowed; it must be a list, such as [{', '.join(FORMATS)}]")
+    for name in formats:
+        check_choice("export.formats", name, FORMATS)
+    check_user_options(OmegaConf.to_container(config.trainer, resolve=True))
+
+
+_ABSENT = object()
+
+
+def _check_mapping(name: str, value: Any) -> None:
+    if value is not _ABSENT and not isinstance(value, DictConfig):
+        raise UserError(f"{name}={value!r} is not allowed; it must be a node of settings, as in conf/")

@@ -1,0 +1,100 @@
+"""A run in this process up to its first training batch: how far a config comes, and where it is refused."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from unittest.mock import patch
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+import search
+import train
+from src.data import digits
+from src.methods.search_module import SearchModule
+from src.methods.training_module import TrainingModule
+
+CONF = Path(__file__).parents[1] / "conf"
+SCRIPTS = {"search": search.search, "train": train.train}
+SMALL = (
+    "trainer=cpu",
+    "trainer.threads=1",
+    "logger=none",
+    "data.limit=80",
+    "data.batch_size=20",
+    "model._target_=src.networks.resnet.ResNet",
+    "+model.blocks=[1,1]",
+    "+model.channels=[8,12]",
+)
+
+
+class Trained(Exception):
+    """A training has begun: whatever is wrong with the config was not found in time."""
+
+
+def composed(script: str, *overrides: str) -> DictConfig:
+    """The config of a small run, with Hydra's own node."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(script, [*SMALL, *overrides], return_hydra_config=True)
+
+
+def changed(config: DictConfig, key: str, value) -> DictConfig:
+    """A copy of `config` with another value at `key`, of any type."""
+    copy = config.copy()
+    with read_write(copy), open_dict(copy):
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(copy, parent) if parent else copy
+        OmegaConf.set_struct(copy, False)
+        node[name] = value
+    return copy
+
+
+def begin(script: str, config: DictConfig, folder: Path, searched: bool = False, given: Sequence[str] = ()) -> None:
+    """Runs `script` until a training begins, which raises `Trained`.
+
+    searched: the search is taken to have ended, so that the training is that of the base network; what is refused only
+        then would have been refused after hours.
+    """
+    config = config.copy()
+    with read_write(config), open_dict(config):
+        config.hydra.runtime.output_dir = str(folder)
+        config.hydra.overrides.task = list(given)
+    (folder / ".hydra").mkdir(parents=True, exist_ok=True)
+    HydraConfig.instance().set_config(config)
+    with read_write(config), open_dict(config):
+        del config["hydra"]
+    try:
+        with patch.object(TrainingModule, "training_step", _begun), patch.object(digits, "load_digits", _kept):
+            if searched:
+                with patch.object(SearchModule, "search", lambda *arguments: None):
+                    SCRIPTS[script](config)
+            else:
+                SCRIPTS[script](config)
+    finally:
+        HydraConfig.instance().cfg = None
+
+
+def _begun(module: TrainingModule, batch, index: int) -> None:
+    images, targets = batch
+    module.task.loss(module(images), targets)  # the network and the task fit together, or say why not
+    raise Trained
+
+
+_bunch = digits.load_digits()
+
+
+def _kept():
+    return _bunch
+
+
+def leaves(config: DictConfig) -> Iterator[str]:
+    """Every key below Hydra's groups and beside them, nodes too, as dotted paths; `hydra` is left out."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    del plain["hydra"]
+    waiting = [(name, value, True) for name, value in plain.items()]
+    while waiting:
+        key, value, top = waiting.pop(0)
+        if not isinstance(value, dict) or not top:
+            yield key
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{name}", inner, False) for name, inner in value.items()]

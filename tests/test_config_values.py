@@ -1,0 +1,147 @@
+"""Every setting of both commands with values of the wrong kind: told in one sentence before anything is trained.
+
+What is accepted all the same stands in `ACCEPTED`. A setting that is added, by a new method say, is tried by itself; if
+one of the values is right for it, it gets its line there.
+"""
+
+import math
+import warnings
+
+import pytest
+import torch
+from preparing import Trained, begin, changed, composed, leaves
+
+from src.errors import UserError
+from src.runtime.mistakes import sentence
+
+WORD, HUGE = "maybe", 10**12
+VALUES = [WORD, -1, "", 0, 1.5, [1, 2], {"a": 1}, None, True, HUGE, math.nan]
+QUICK = 2  # so many of them are tried in each run of the tests, the others in CI
+
+ACCEPTED = [
+    ([0], "seed data.mean method.factor_min task.label_smoothing scheduler.warmup scheduler.final"),
+    ([None], "architecture data.num_classes data.channels data.image_size data.augment method.init_width"),
+    ([None], "scheduler._target_ trainer.precision trainer.threads logger.tags logger.mode weights"),
+    ([None], "callbacks.candidate_history callbacks.pareto_report callbacks.architecture_export callbacks.checkpoint"),
+    ([None], "callbacks.search_progress method.callbacks.channel_rescaling"),
+    ([None, 0], "data.augment.crop data.augment.cutout"),
+    ([None, HUGE], "data.limit method.max_width trainer.limit_train_batches trainer.limit_val_batches"),
+    ([None, HUGE], "trainer.limit_test_batches"),
+    ([HUGE], "retrain.repeats data.eval_batch_size method.trials method.epochs_per_trial epochs"),
+    ([HUGE], "trainer.accumulate_grad_batches method.callbacks.rank_measurement.every_n_epochs"),
+    ([0, HUGE], "retrain.epochs data.seed method.patience"),
+    ([True], "data.augment.flip method.stop_test_before_halving optimizer.nesterov trainer.compile"),
+    ([True], "trainer.channels_last trainer.detect_anomaly logger.csv logger.tensorboard logger.wandb"),
+    ([True], "callbacks.checkpoint.enable_version_counter"),
+    ([None, True], "trainer.deterministic"),
+    ([[1, 2]], "model.blocks model.channels"),
+    ([1.5], "callbacks.search_progress.refresh_per_second"),
+    ([1.5, HUGE], "method.mapping_condition"),
+    ([0, 1.5, HUGE], "method.delta method.slope_eps optimizer.lr optimizer.weight_decay"),
+    ([0, 1.5, HUGE], "callbacks.search_progress.plain_every_seconds"),
+    ([0, 1.5, None, HUGE], "trainer.gradient_clip_val"),
+    ([0, None, HUGE], "trainer.log_every_n_steps"),
+    ([-1, 0, None, HUGE], "trainer.num_sanity_val_steps"),
+    ([WORD], "data.name method.name"),
+    ([WORD], "callbacks.candidate_history.folder callbacks.pareto_report.folder callbacks.architecture_export.folder"),
+    ([WORD, None], "logger.project logger.entity logger.group"),
+    ([WORD, "", None], "callbacks.checkpoint.dirpath callbacks.checkpoint.filename"),
+]
+RIGHT = {key: values for values, keys in ACCEPTED for key in keys.split()}
+# The same setting a second time: the node reads it from the key that the user is meant to set.
+COPIES = {"method.module.": "method.", "method.callbacks.channel_rescaling.": "method."}
+
+
+def accepted(key: str) -> list:
+    for copy, origin in COPIES.items():
+        if key.startswith(copy) and key not in RIGHT:
+            key = origin + key.removeprefix(copy)
+    return RIGHT.get(key, [])
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Values may name folders, and set what belongs to the process."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(False)
+
+
+def outcome(script, config, folder, searched: bool = False) -> str | None:
+    """What the user is told; None where a training begins."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            begin(script, config, folder, searched)
+    except Trained:
+        return None
+    except Exception as error:
+        told = sentence(error)
+        if told is None:
+            raise
+        return told
+    raise AssertionError("the run has ended without a training")
+
+
+def try_all(script: str, values: list, folder) -> None:
+    """Tries the values at every key of the composed config."""
+    config = composed(script)
+    assert outcome(script, config, folder) is None
+    wrong = []
+    for key in leaves(config):
+        for value in values:
+            case = changed(config, key, value)
+            told = outcome(script, case, folder)
+            if told is None and script == "search" and (key, value) != ("retrain.epochs", 0):
+                assert outcome(script, case, folder, searched=True) is None, f"{key}={value!r} is refused too late"
+            right = any(type(value) is type(choice) and value == choice for choice in accepted(key))
+            if (told is None) != right:
+                wrong.append((key, value, told))
+            assert told is None or "\n" not in told
+    assert not wrong, f"refused though ACCEPTED has it, or begun though it has not: {wrong}"
+
+
+def test_a_word_and_a_negative_number(tmp_path):
+    try_all("search", VALUES[:QUICK], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "values"), [("search", VALUES[QUICK:]), ("train", VALUES)])
+def test_values_of_every_kind(script, values, tmp_path):
+    try_all(script, values, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("choice", "key", "value", "told"),
+    [
+        ("optimizer=adamw", "optimizer.lr", -1, "optimizer: torch.optim.AdamW refuses its settings (ValueError"),
+        ("optimizer=adamw", "optimizer.lr", "fast", "optimizer.lr='fast' is not allowed; it must be a number"),
+        ("optimizer=sgd", "optimizer.momentum", 2, "optimizer.momentum=2 is not allowed"),
+        ("optimizer=sgd", "optimizer.momentum", 0, "Nesterov momentum requires a momentum"),
+        ("optimizer=sgd", "optimizer.nesterov", "no", "optimizer.nesterov='no' is not allowed; it must be true"),
+        ("optimizer=sgd", "optimizer._target_", None, "optimizer has no _target_"),
+        ("scheduler=cosine", "scheduler.warmup", 2, "scheduler.warmup=2 is not allowed"),
+        ("scheduler=step", "scheduler.step_size", 0, "scheduler.step_size=0 is not allowed"),
+        ("scheduler=step", "scheduler.step_size", -5, "scheduler.step_size=-5 is not allowed"),
+        ("scheduler=step", "scheduler.gamma", -1, "scheduler.gamma=-1 is not allowed"),
+        ("scheduler=cosine", "retrain.optimizer", {"_target_": "torch.optim.SGD", "lr": -1}, "retrain.optimizer: "),
+        ("scheduler=cosine", "retrain.scheduler", {"_target_": "torch.optim.SGD"}, "TypeError"),
+        ("trainer=cpu", "trainer.gradient_clip_val", "abc", "trainer.gradient_clip_val='abc' is not allowed"),
+        ("trainer=cpu", "trainer.log_every_n_steps", -1, "trainer.log_every_n_steps=-1 is not allowed"),
+        ("trainer=cpu", "trainer.limit_val_batches", 0, "trainer.limit_val_batches=0 is not allowed"),
+        ("trainer=cpu", "trainer.accumulate_grad_batches", 0.5, "trainer.accumulate_grad_batches=0.5 is not allowed"),
+        ("trainer=cpu", "trainer.max_epochs", 3, "trainer.max_epochs has no effect here: give epochs"),
+        ("trainer=cpu", "data.std", 255, "of images scaled to [0, 1]"),
+        ("trainer=cpu", "method.callbacks", [1], "method.callbacks=[1] is not allowed; it must be a node of settings"),
+        ("trainer=cpu", "export.formats", "pt2", "export.formats='pt2' is not allowed; it must be a list"),
+    ],
+)
+def test_what_would_have_been_noticed_in_the_training(choice, key, value, told, tmp_path):
+    assert told in outcome("search", changed(composed("search", choice), key, value), tmp_path)
+
+
+def test_a_mistake_is_a_user_error_and_no_other(tmp_path):
+    """The sentences above are our own words, not those of a library that `sentence` knows."""
+    with pytest.raises(UserError):
+        begin("search", changed(composed("search"), "optimizer.lr", "fast"), tmp_path)
