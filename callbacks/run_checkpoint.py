@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from src.errors import check_whole
+from src.errors import check_text, check_whole
 from src.runtime.checkpoints import part_name
 
 
@@ -28,7 +28,7 @@ class RunCheckpoint(Checkpoint):
     def __init__(self, folder: str, every_n_steps: int | None = None) -> None:
         if every_n_steps is not None:
             check_whole("callbacks.run_checkpoint.every_n_steps", every_n_steps, 1)
-        self.folder, self.every_n_steps = str(folder), every_n_steps
+        self.folder, self.every_n_steps = check_text("callbacks.run_checkpoint.folder", folder), every_n_steps
         self._saved_at = -1  # optimizer steps
 
     def __repr__(self) -> str:

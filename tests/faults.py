@@ -8,9 +8,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from src.runtime.checkpoints import RunState
+
 
 class FullDisk(pl.Callback):
-    """From the first fit, or the first test, on no file may be larger than `limit` bytes: as on a disk that is full."""
+    """From the first fit on, or once all trainings have ended, no file may be larger than `limit` bytes: a full disk."""
 
     def __init__(self, limit: int, at: str = "fit") -> None:
         self.limit, self.at = limit, at
@@ -19,7 +21,14 @@ class FullDisk(pl.Callback):
         self._fill("fit")
 
     def on_test_end(self, trainer, pl_module) -> None:
-        self._fill("test")
+        if pl_module.prefix.startswith("found"):
+            keep = RunState.keep_result
+
+            def kept(*args) -> None:
+                keep(*args)
+                self._fill("end")
+
+            RunState.keep_result = kept
 
     def _fill(self, now: str) -> None:
         if now == self.at:

@@ -22,7 +22,7 @@ def check_settings(config: DictConfig) -> None:
         value = OmegaConf.select(config, name, default=_ABSENT)
         if value is not _ABSENT:
             check_whole(name, value, least)
-    for name in ("architecture", "weights"):
+    for name in ("architecture", "weights", "resume"):
         if config.get(name) is not None:
             check_text(name, config[name])
     if "test_only" in config:

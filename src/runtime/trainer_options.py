@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from src.errors import UserError, check_choice, check_range, did_you_mean
+from src.errors import UserError, check_choice, check_range, check_whole, did_you_mean
 from src.runtime.targets import wrong_kind
 
 MODULE_OPTIONS = ("compile", "channels_last")  # read by the LightningModule
@@ -26,15 +26,19 @@ _LEAST = {
 }
 _MOST = 2**16  # devices, nodes, threads: more is a slip, and takes all memory before anyone says so
 _NOT_NULL = ("num_nodes", "accumulate_grad_batches", "accelerator", "strategy", "devices", "detect_anomaly")
-_BATCHES = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
-# What the command decides by settings of its own, so that a value here would be without effect, or spoil the result.
+_BATCHES = ("limit_train_batches", "limit_val_batches")
+# What the command decides by itself or by other settings: a value here would have no effect, or spoil the result.
+_LENGTH = "give epochs, retrain.epochs or what the method has for it"
 _ELSEWHERE = {
-    "max_epochs": "epochs, retrain.epochs or the method's own",
-    "fast_dev_run": "debug=default",
-    "barebones": "logger=none",
-    "enable_progress_bar": "callbacks.search_progress=null",
-    "enable_checkpointing": "callbacks.checkpoint=null",
-    "default_root_dir": "hydra.run.dir",
+    "max_epochs": _LENGTH,
+    "max_steps": _LENGTH,
+    "max_time": _LENGTH,
+    "check_val_every_n_epoch": "every epoch is validated",
+    "fast_dev_run": "give debug=default",
+    "barebones": "give logger=none",
+    "enable_progress_bar": "give callbacks.search_progress=null",
+    "enable_checkpointing": "give callbacks.run_checkpoint=null",
+    "default_root_dir": "give hydra.run.dir",
 }
 
 
@@ -42,7 +46,7 @@ def check_user_options(options: Mapping[str, Any]) -> None:
     """As `check_trainer_options`, of what the user gives: some options are for the command alone to set."""
     for name, instead in _ELSEWHERE.items():
         if name in options:
-            raise UserError(f"trainer.{name} has no effect here: give {instead}")
+            raise UserError(f"trainer.{name} cannot be set here: {instead}")
     check_trainer_options(options)
 
 
@@ -58,8 +62,10 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
             check_range(f"trainer.{name}", value, _LEAST[name], _MOST if name == "num_nodes" else None)
     for name in _BATCHES:
         _check_batches(name, options.get(name))
+    if options.get("limit_test_batches") is not None:  # no share: of how many is known at the test, after all training
+        check_whole("trainer.limit_test_batches", options["limit_test_batches"], 1)
     _check_threads(options.get("threads"))
-    check_range("trainer.timeout_s", options.get("timeout_s", 600), 1)
+    check_range("trainer.timeout_s", options.get("timeout_s", 600), 1, 10**6)
     precision = options.get("precision")
     if precision is not None:
         # Lightning also knows short forms, 32 and bf16 and the like; one name for one thing is enough.

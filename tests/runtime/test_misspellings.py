@@ -212,7 +212,7 @@ def test_a_misspelling_ends_the_command_before_anything_is_trained(script, argum
     [
         (["optimizer={lr: 0.1, momntum: 0.9}"], "no key 'optimizer.momntum'; did you mean 'optimizer.momentum'?"),
         (["+method.dleta=1"], "nothing reads a new key 'method.dleta'; did you mean 'method.delta'?"),
-        (["+callbacks.checkpont.monitor=x"], "did you mean 'callbacks.checkpoint'?"),
+        (["+callbacks.run_checkpont.monitor=x"], "did you mean 'callbacks.run_checkpoint'?"),
         (["retrain.optimizer.lrr=1"], "retrain.optimizer is a copy of optimizer: did you mean 'optimizer.lr'?"),
         (["+retrain.optimizer.lr=1"], "retrain.optimizer is a copy of optimizer: did you mean 'optimizer.lr'?"),
     ],

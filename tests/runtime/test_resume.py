@@ -12,7 +12,7 @@ from src.runtime.resume import check_same_run, resumed_arguments, run_identity
 def begun(tmp_path):
     """The folder of a run of the small command tree that had overrides, and the command."""
     command = write_tree(tmp_path)
-    done = run(command, "seed=3", "+method.retrain.repeats=2", "hydra.run.dir=my run", folder=tmp_path)
+    done = run(command, "seed=3", "method.trials=6", "hydra.run.dir=my run", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path / "my run", command
 
@@ -20,7 +20,7 @@ def begun(tmp_path):
 def test_the_overrides_of_the_run_come_back_and_new_ones_take_their_place(begun):
     folder, _ = begun
     arguments = resumed_arguments(["mode=fine", f"resume='{folder}'", "seed=3"], "search")
-    assert "+method.retrain.repeats=2" in arguments
+    assert "method.trials=6" in arguments
     assert arguments.count("seed=3") == 1
     assert f"hydra.run.dir='{folder}'" in arguments
     assert resumed_arguments(["seed=1", "resume=null"], "search") == ["seed=1", "resume=null"]
@@ -50,7 +50,7 @@ def test_another_setting_is_refused_and_another_device_is_not(begun):
         (lambda folder: (folder / ".hydra" / "config.yaml").unlink(), "it has no .hydra/config.yaml"),
         (lambda folder: (folder / ".hydra" / "hydra.yaml").write_text("a: ["), "is damaged"),
         (lambda folder: (folder / ".hydra" / "hydra.yaml").write_text("b: 1"), "is damaged"),
-        (lambda folder: (folder / ".hydra" / "overrides.yaml").write_text("[]"), "repeats was 2 and would be 'absent'"),
+        (lambda folder: (folder / ".hydra" / "overrides.yaml").write_text("[]"), "method.trials was 6 and would be 5"),
     ],
 )
 def test_a_folder_that_cannot_go_on_is_named(begun, break_it, message):
