@@ -12,7 +12,7 @@ from src.runtime.checkpoints import RunState
 
 
 class FullDisk(pl.Callback):
-    """From the first fit on, or once all trainings have ended, no file may be larger than `limit` bytes: a full disk."""
+    """From the first fit on, or once all trainings have ended, no file may be larger than `limit` bytes."""
 
     def __init__(self, limit: int, at: str = "fit") -> None:
         self.limit, self.at = limit, at
