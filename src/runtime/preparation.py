@@ -19,6 +19,7 @@ from src.runtime.build import build
 from src.runtime.checkpoints import RunState
 from src.runtime.loggers import close, make_loggers
 from src.runtime.resume import run_identity
+from src.runtime.run_lock import lock_run_folder
 from src.runtime.seeds import seed_everything
 from src.runtime.settings import check_settings
 from src.runtime.trainer import threads_for
@@ -27,13 +28,16 @@ from src.whole_files import written_whole
 
 
 def run_folder(config: DictConfig) -> Path:
-    """The folder that Hydra has made for this run; seeds the process, checks what would be noticed hours later."""
+    """The folder that Hydra has made for this run, locked; seeds the process, checks what hours later would be late."""
     check_settings(config)
     if config.architecture is not None and any(key.split(".")[0] == "model" for key in _given()):
         raise UserError("model and architecture exclude each other: give one of them")
     seed_everything(config.seed)
     logging.raiseExceptions = False  # on a full disk every line for search.log would be told by a stack trace
-    return Path(HydraConfig.get().runtime.output_dir)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if rank_zero_only.rank == 0:
+        lock_run_folder(folder)
+    return folder
 
 
 def _given() -> set[str]:
