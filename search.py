@@ -39,7 +39,9 @@ def search(config: DictConfig) -> None:
     )
     state = prepare.run_state(config, folder)
     recipe = Recipe.from_config(config.retrain, config.trainer, task, state, "retrain.")
-    callbacks = prepare.build_callbacks(config.method.callbacks, config.callbacks)
+    # the ranks are compared before the method's callbacks may put a fresh network in the place of the trained one
+    first = {"ranks_agree": config.callbacks.get("ranks_agree")}
+    callbacks = prepare.build_callbacks(first, config.method.callbacks, config.callbacks)
     alike = {name: config.callbacks.get(name) for name in ("ranks_agree", "run_checkpoint", "search_progress")}
 
     with prepare.open_loggers(config, folder, f"{config.method.name}-{name}-{data.name}") as loggers:

@@ -7,6 +7,7 @@ after the last one that was trained on.
 """
 
 import atexit
+import signal
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -136,6 +137,7 @@ class WorkerLoader(ImageLoader):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
+            worker_init_fn=_leave_signals_to_parent if workers else None,
             generator=keyed_generator(seed, "workers"),  # otherwise each pass would draw from the global generator
         )
 
@@ -168,6 +170,12 @@ class WorkerLoader(ImageLoader):
         except UserError as error:  # from a worker its text is a whole trace, of which the last line is the sentence
             self.close()
             raise UserError(str(error).strip().splitlines()[-1].split("UserError: ", 1)[-1]) from None
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """Ctrl-C and a batch system's SIGTERM reach every process; the run needs its workers to come to a good end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _close(loader: "weakref.ref[WorkerLoader]") -> None:

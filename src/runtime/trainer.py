@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelSummary, ProgressBar
 from pytorch_lightning.loggers import Logger
@@ -85,8 +86,10 @@ def make_trainer(
         options.pop(name, None)
     _set_threads(options.pop("threads", None))
     _choose_strategy(options, unused_parameters)
-    if checkpoint_io is not None:
-        options["plugins"] = [*(options.get("plugins") or []), checkpoint_io]
+    plugins = [checkpoint_io] if checkpoint_io is not None else []
+    if SLURMEnvironment.detect():  # Lightning would put the same command into the queue again, which begins a new run
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    options["plugins"] = [*(options.get("plugins") or []), *plugins] or None
     options.setdefault("enable_progress_bar", any(isinstance(c, ProgressBar) for c in callbacks))
     options.setdefault("enable_model_summary", any(isinstance(c, ModelSummary) for c in callbacks))
     options.setdefault("enable_checkpointing", any(isinstance(c, Checkpoint) for c in callbacks))

@@ -98,6 +98,27 @@ def test_ctrl_c_saves_too_and_two_ranks_that_are_killed_go_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_damaged_checkpoint_is_told_and_the_repaired_one_goes_on(tmp_path):
+    """A flipped bit in a weight would be loaded by torch, and end in the result of no training."""
+    folder = tmp_path / "run"
+    process = start([*METHODS[0].command, *ONE_DEVICE, f"hydra.run.dir={folder}"])
+    wait_for(lambda: lines(folder / "candidates.csv") >= 2, process)
+    kill(process)
+    finished(process)
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    whole = checkpoint.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    checkpoint.write_bytes(damaged)
+    code, _, errors = finished(start(["search.py", f"resume={folder}"]))
+    assert code == 2
+    assert errors.startswith(f"error: {checkpoint} is damaged")
+    assert "Traceback" not in errors
+    checkpoint.write_bytes(whole)
+    completed(["search.py", f"resume={folder}"])
+
+
+@pytest.mark.slow
 def test_a_training_is_resumed_too(tmp_path):
     whole, folder = tmp_path / "whole", tmp_path / "killed"
     tiny = [word for word in TINY if not word.startswith("retrain.")]

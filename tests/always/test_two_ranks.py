@@ -36,6 +36,17 @@ def test_both_ranks_end_with_the_same_network(method, tmp_path):
 
 
 @pytest.mark.slow
+def test_ranks_that_come_apart_end_the_run(tmp_path):
+    """Nothing else would notice: DDP averages the gradients of two different networks without a word."""
+    drift = "+callbacks.drift._target_=tests.always.witness.Drift"
+    process = start([*METHODS[0].command, *TWO_RANKS, drift, f"hydra.run.dir={tmp_path / 'run'}"])
+    code, _, errors = finished(process)
+    assert code == 2
+    assert "after epoch 2 the weights of rank 1 are not those of rank 0" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
 def test_torchrun_with_two_nodes_runs_a_search_to_its_end(tmp_path):
     """Two agents on this machine; each process composes its own config, and all must share one run folder."""
     command = METHODS[0].command

@@ -1,10 +1,11 @@
-"""A callback that writes down what each rank holds at the end of a search."""
+"""Callbacks that write down what each rank holds at the end of a search, and that drive the ranks apart."""
 
 import json
 import os
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 
 
 class Witness(pl.Callback):
@@ -19,3 +20,12 @@ class Witness(pl.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"rank{trainer.global_rank}.json"
         path.write_text(json.dumps(seen | {"settings": self.settings, "process": os.getpid()}, sort_keys=True))
+
+
+class Drift(pl.Callback):
+    """Lets rank 1 do what rank 0 does not."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_rank == 1 and trainer.current_epoch == 1:
+            with torch.no_grad():
+                next(pl_module.network.parameters()).mul_(1.001)

@@ -1,6 +1,8 @@
 import atexit
 import multiprocessing
+import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -67,6 +69,17 @@ def test_workers_are_ended_before_torch_waits_for_them(tmp_path, monkeypatch):
     hook(*arguments)
     assert not multiprocessing.active_children()
     assert torch.equal(first, epoch(loader)[0])
+    loader.close()
+
+
+def test_workers_outlive_the_signals_that_reach_the_whole_run(tmp_path):
+    """Ctrl-C and a batch system signal every process; without its workers the run could not end its step and save."""
+    loader = folder_data(write_folder(tmp_path), num_workers=1).train_dataloader()
+    batches = iter(loader)
+    next(batches)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(loader._iterator._workers[0].pid, number)
+    assert len(list(batches)) == len(loader) - 1
     loader.close()
 
 

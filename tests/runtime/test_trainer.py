@@ -96,6 +96,14 @@ def test_two_processes_on_the_cpu_are_a_matter_of_two_options(composed):
     assert make_trainer(config).world_size == 2
 
 
+def test_ddp_is_told_whether_parameters_may_lack_a_gradient(composed):
+    """A method that skips paths would raise in its second step without it, and all others would pay for it."""
+    config = composed("trainer=ddp_cpu").trainer
+    for declared in (False, True):
+        trainer = make_trainer(config, unused_parameters=declared)
+        assert trainer.strategy._ddp_kwargs["find_unused_parameters"] is declared
+
+
 def test_options_of_the_module_and_the_process_do_not_reach_lightning(composed):
     config = composed("trainer=cpu", "trainer.compile=true", "trainer.channels_last=true", "trainer.threads=1").trainer
     assert set(MODULE_OPTIONS) < set(config)
