@@ -14,8 +14,9 @@ def rewrap(trainer: pl.Trainer, keep_schedule: bool = False) -> None:
     Args:
         keep_schedule: the LR schedules go on where they were; False starts them again, as for a new training.
     """
-    adopt_network(trainer)
     strategy = trainer.strategy
+    strategy.precision_plugin.convert_module(strategy.lightning_module)
+    adopt_network(trainer)
     states = [config.scheduler.state_dict() for config in strategy.lr_scheduler_configs]
     if isinstance(strategy, DDPStrategy):
         module = strategy.lightning_module

@@ -42,6 +42,14 @@ def test_the_new_network_is_trained_and_the_schedule_kept_or_started_again(keep)
         assert replace.rates[-1] < replace.rates[steps]
 
 
+@pytest.mark.parametrize(("precision", "kind"), [("64-true", torch.float64), ("bf16-true", torch.bfloat16)])
+def test_the_new_network_has_the_precision_of_the_run(precision, kind):
+    module = conet(trials=1, epochs_per_trial=2)
+    options = {"accelerator": "cpu", "devices": 1, "precision": precision}
+    module.search(make_trainer(options, [Replace(keep=False)]), digits())
+    assert module.network.fc.weight.dtype == kind
+
+
 class Watched(EMAWeightAveraging):
     """Averages by hand too: the shadow of one weight, begun anew with the new network."""
 
