@@ -29,9 +29,9 @@ from yaml import YAMLError
 from src.errors import UserError, did_you_mean
 from src.runtime.key_names import children_of, copied_node, known_keys, look_up_all, missing_keys, nearest_keys
 from src.runtime.mistakes import config_sentence, one_line
+from src.runtime.multirun.plan import SweepPlan, planned_sweep
 from src.runtime.ranks.watch import PARENT
 from src.runtime.resume import check_same_run
-from src.runtime.sweep_plan import SweepPlan, planned_sweep
 
 # Nodes whose content is passed on as free arguments: whatever builds from them knows its own arguments and checks them.
 FREE_NODES = {"model", "data", "task", "trainer", "logger", "callbacks", "hydra", "module", "optimizer", "scheduler"}

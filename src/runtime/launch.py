@@ -19,10 +19,10 @@ from omegaconf import DictConfig
 from src.errors import UserError
 from src.runtime.command_line import check_command_line
 from src.runtime.mistakes import is_interrupt, os_sentence, sentence
+from src.runtime.multirun.plan import quoted
 from src.runtime.ranks.launched import folder_of_rank_0, launched_rank
 from src.runtime.ranks.watch import PARENT
 from src.runtime.resume import resumed_arguments
-from src.runtime.sweep_plan import quoted
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
 _TRACES = "HYDRA_FULL_ERROR"
@@ -70,7 +70,7 @@ def launch(
         if plan is None:
             main(guarded)()
         else:
-            from src.runtime.multirun import run_multirun
+            from src.runtime.multirun.whole import run_multirun
 
             run_multirun(main, task, plan, traces)
     except _TaskFailed as failed:

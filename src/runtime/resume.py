@@ -18,8 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.errors import UserError, did_you_mean
-from src.runtime.multirun import is_multirun, multirun_arguments
-from src.runtime.sweep_plan import RESUMED, quoted
+from src.runtime.multirun.plan import RESUMED, quoted
+from src.runtime.multirun.whole import is_multirun, multirun_arguments
 
 # What a resumed run may do otherwise than the run before it: where and how it is computed and shown, not what.
 MAY_CHANGE = (

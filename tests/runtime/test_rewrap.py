@@ -102,7 +102,6 @@ def test_batch_norm_of_the_new_network_is_synchronised_too():
     with pytest.raises(Stop):
         module.search(trainer, digits())
     assert all(hasattr(layer, "synchronised") for layer in module.network.modules())
-    torch.distributed.destroy_process_group()
 
 
 def test_synchronised_batch_norm_without_a_gpu_is_one_sentence():

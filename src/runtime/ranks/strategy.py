@@ -14,8 +14,8 @@ from hydra.utils import get_original_cwd
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from src.runtime.multirun.plan import quoted
 from src.runtime.ranks.watch import PARENT, watch_children, watch_parent
-from src.runtime.sweep_plan import quoted
 
 _START_S = 300  # so long ranks may take to find each other: they read the data first
 

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
-from src.runtime.job_record import holds_results, job_folders
+from src.runtime.multirun.record import holds_results, job_folders
 
 RESUMED = "ESPALIER_RESUME"  # environment: "1" where this multirun goes on with the one in its folder
 OPTIONS = ("config_name", "config_path", "config_dir")

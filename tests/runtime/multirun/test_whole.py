@@ -10,12 +10,12 @@ import sys
 
 import pytest
 import yaml
-from command_tree import REPOSITORY, run
-from sweep_tree import end, left_of, start, wait_for, write_sweep_tree
+from tests.runtime.command_tree import REPOSITORY, run
+from tests.runtime.multirun.sweep_tree import end, left_of, start, wait_for, write_sweep_tree
 
 from src.errors import UserError
-from src.runtime.multirun import is_multirun, multirun_arguments, write_command
-from src.runtime.sweep_plan import SweepPlan, quoted
+from src.runtime.multirun.whole import is_multirun, multirun_arguments, write_command
+from src.runtime.multirun.plan import SweepPlan, quoted
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 NAME = "it's a sweep"  # a path that has to be quoted
@@ -187,7 +187,7 @@ def test_optuna_learns_what_jobs_are_worth_outlives_a_failure_and_is_resumed_as_
 
 def test_the_process_that_waits_for_jobs_is_light():
     """With torch in it, it would hold memory, and a GPU, beside every job."""
-    code = "import src.runtime.launch, src.runtime.multirun, sys; sys.exit('torch' in sys.modules)"
+    code = "import src.runtime.launch, src.runtime.multirun.whole, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from src.errors import UserError
 from src.reporting.sweep_table import SweepJob, networks_of, sweep_csv, sweep_rows, sweep_table, without_result
-from src.runtime.job_record import HYDRA_FOLDER, RESULT, job_folders, read_record
-from src.runtime.sweep_plan import bare_key
+from src.runtime.multirun.record import HYDRA_FOLDER, RESULT, job_folders, read_record
+from src.runtime.multirun.plan import bare_key
 from src.whole_files import write_whole
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from command_tree import REPOSITORY, write_files
+from tests.runtime.command_tree import REPOSITORY, write_files
 
 FILES = {
     "conf/search.yaml": """
@@ -21,7 +21,7 @@ FILES = {
         hydra:
           run: {dir: outputs/run}
           sweep: {dir: sweep, subdir: '${hydra.job.num}'}
-          callbacks: {comparison: {_target_: src.runtime.sweep_comparison.SweepComparison}}
+          callbacks: {comparison: {_target_: src.runtime.multirun.comparison.SweepComparison}}
           hydra_logging: {handlers: {console: {level: WARNING}}}
     """,
     "conf/sweep/grid.yaml": """

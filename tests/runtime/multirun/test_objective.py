@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.runtime.objective import objective
+from src.runtime.multirun.objective import objective
 
 TABLE = [
     {"network": "base net", "val_error": "1.0", "macs": "900"},

@@ -3,7 +3,7 @@
 import pytest
 
 from src.errors import UserError
-from src.runtime.job_record import JobRecord, forget_record, holds_results, job_folders, read_record, write_record
+from src.runtime.multirun.record import JobRecord, forget_record, holds_results, job_folders, read_record, write_record
 
 
 @pytest.mark.parametrize("code", [None, 0, 2, -9])

@@ -19,12 +19,12 @@ import yaml
 from omegaconf import DictConfig
 
 from src.errors import UserError
-from src.runtime.job_process import StopSign
-from src.runtime.job_record import JobRecord, forget_record, holds_results, job_folders, read_record
+from src.runtime.multirun.process import StopSign
+from src.runtime.multirun.record import JobRecord, forget_record, holds_results, job_folders, read_record
 from src.runtime.mistakes import one_line
-from src.runtime.sweep_comparison import compare_jobs
-from src.runtime.sweep_job import JobFailed, SweepJobs, check_same_job
-from src.runtime.sweep_plan import SweepPlan, quoted
+from src.runtime.multirun.comparison import compare_jobs
+from src.runtime.multirun.jobs import JobFailed, SweepJobs, check_same_job
+from src.runtime.multirun.plan import SweepPlan, quoted
 from src.whole_files import output_folder, write_whole
 
 COMMAND = "multirun_command.yaml"

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from src.runtime import job_process
-from src.runtime.job_process import StopSign, run_process
+from src.runtime.multirun import process
+from src.runtime.multirun.process import StopSign, run_process
 
 HELPER = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid)"
 
@@ -45,7 +45,7 @@ def test_lines_of_jobs_side_by_side_are_told_apart(stop, capfd):
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="asks /proc")
 def test_what_it_leaves_behind_is_ended(stop, capfd, monkeypatch):
     """A rank that hangs after the first has failed would hold the GPU that the next job needs."""
-    monkeypatch.setattr(job_process, "_SECONDS_FOR_GROUP", 0.2)
+    monkeypatch.setattr(process, "_SECONDS_FOR_GROUP", 0.2)
     assert run(HELPER, stop) == 0
     pid = int(capfd.readouterr().out)
     time.sleep(0.1)
@@ -53,7 +53,7 @@ def test_what_it_leaves_behind_is_ended(stop, capfd, monkeypatch):
 
 
 def test_one_that_does_not_end_when_told_is_killed(stop, monkeypatch):
-    monkeypatch.setattr(job_process, "SECONDS_TO_END", 0.5)
+    monkeypatch.setattr(process, "SECONDS_TO_END", 0.5)
     stop.put_up(signal.SIGTERM)
     before = time.monotonic()
     assert run("import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)", stop) in (-9, -15)
