@@ -8,18 +8,20 @@ from typing import IO
 from src.errors import UserError
 from src.whole_files import refusals_told
 
-FILE_NAME = ".lock"
-_held: list[IO[bytes]] = []  # to the end of the process, however it comes, the system keeps them locked
+_held: dict[Path, IO[bytes]] = {}  # the system keeps them locked to the end of the process, however it comes
 
 
 def lock_run_folder(folder: str | os.PathLike) -> None:
-    """Locks `folder` for this process; call it in rank 0.
+    """Locks `folder` for this process, in `<folder>/.hydra/lock`; call it in rank 0.
 
     Raises:
         UserError: another process that is alive has locked it.
     """
-    path = Path(folder) / FILE_NAME
+    path = Path(folder).resolve() / ".hydra" / "lock"
+    if path in _held:
+        return
     with refusals_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "ab")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -29,4 +31,4 @@ def lock_run_folder(folder: str | os.PathLike) -> None:
     except OSError:  # a file system without locks
         file.close()
         return
-    _held.append(file)
+    _held[path] = file
