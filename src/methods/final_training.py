@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,8 +20,9 @@ from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.methods.training_module import TrainingModule
 from src.runtime.build import network_from
-from src.runtime.checkpoints import RunState, part_name
+from src.runtime.checkpoints import CheckpointError, RunState, load_checked, part_name
 from src.runtime.preparation import partial
+from src.runtime.ranks.stopping import stop_if_told
 from src.runtime.seeds import seeded
 from src.runtime.trainer import make_trainer
 
@@ -110,6 +110,7 @@ class Recipe:
             trainer.validate(module, datamodule=data, verbose=False)
         else:
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            stop_if_told()
         # of a fit that was resumed after its last epoch, the module knows what Lightning does not
         measured = {"val_error": module.val_error, "seconds": math.nan if test_only else module.seconds}
         trainer.test(module, datamodule=data, verbose=False)
@@ -117,6 +118,7 @@ class Recipe:
         if self.state and trainer.is_global_zero and not test_only:
             weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
             self.state.keep_result(part, {**measured, "weights": weights})
+        stop_if_told()
         return TrainedNetwork(network, **measured, is_global_zero=trainer.is_global_zero)
 
     def _network(self, config: Mapping[str, Any], seed: int, weights: Path | None) -> nn.Module:
@@ -192,7 +194,7 @@ def check_accepts(network: nn.Module, input_shape: tuple[int, int, int]) -> None
 def load_weights(network: nn.Module, path: Path) -> None:
     """Loads a state dict (`weights.pt`) into `network`; raises `UserError` where it does not fit."""
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        network.load_state_dict(load_checked(path))
+    except (CheckpointError, RuntimeError, TypeError, AttributeError) as error:
         text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise UserError(f"the weights {path} cannot be loaded into this architecture: {text[:300]}") from error

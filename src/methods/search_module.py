@@ -10,6 +10,7 @@ from src.errors import UserError
 from src.methods.training_module import TrainingModule
 from src.reporting.candidates import Candidate
 from src.runtime.build import network_from
+from src.runtime.ranks.stopping import stop_if_told
 from src.runtime.rewrap import adopt_network, rewrap
 from src.runtime.seeds import seeded
 
@@ -93,6 +94,7 @@ class SearchModule(TrainingModule):
         """Runs the whole search, in one fit."""
         self._clock = time.monotonic()
         trainer.fit(self, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        stop_if_told()
 
     def on_train_start(self) -> None:
         if self.ended:  # it was resumed after its end

@@ -21,6 +21,11 @@ from src.whole_files import written_whole
 
 MAIN = "last"  # the part that the command is about; its checkpoint is last.ckpt
 FOLDER = "checkpoints"
+_REMEDY = "put the right file there, or remove it to begin this part again"
+
+
+class CheckpointError(UserError):
+    """A file that a run has kept of itself cannot be used."""
 
 
 def part_name(prefix: str) -> str:
@@ -47,10 +52,10 @@ def load_checked(path: str | os.PathLike) -> Any:
     torch does not look at the checksums in its files: a weight with a flipped bit would be loaded without a word.
 
     Raises:
-        UserError: there is no such file, it is damaged, or it holds something else than tensors and plain values.
+        CheckpointError: there is no such file, it is damaged, or it holds something else than tensors and plain values.
     """
     if not Path(path).is_file():
-        raise UserError(f"there is no file {path}")
+        raise CheckpointError(f"there is no file {path}")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -59,9 +64,10 @@ def load_checked(path: str | os.PathLike) -> Any:
         if isinstance(error, MemoryError):
             raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} is damaged or was not written by this project: {first[:200]}") from error
+        told = f"{path} is damaged or was not written by this project ({first[:200]}): {_REMEDY}"
+        raise CheckpointError(told) from error
     if damaged:
-        raise UserError(f"{path} is damaged: a checksum in it is wrong")
+        raise CheckpointError(f"{path} is damaged, a checksum in it is wrong: {_REMEDY}")
     return values
 
 
@@ -84,9 +90,9 @@ class RunCheckpointIO(TorchCheckpointIO):
         checkpoint = load_checked(path)
         origin = checkpoint.get("origin") if isinstance(checkpoint, Mapping) else None
         if not isinstance(origin, Mapping) or {"run", "part", "ranks"} - set(origin):
-            raise UserError(f"{path} was not written by a run of this project")
+            raise CheckpointError(f"{path} was not written by a run of this project")
         if (origin["run"], origin["part"]) != (self.run, self.part):
-            raise UserError(f"{path} belongs to another run: its settings are others than those of this run folder")
+            raise CheckpointError(f"{path} belongs to another run: it has other settings than this run folder")
         if origin["ranks"] != world_size():
             rank_zero_warn(
                 f"the checkpoint was written by {origin['ranks']} processes and {world_size()} go on: "
@@ -125,7 +131,7 @@ class RunState:
             return None
         kept = load_checked(path)
         if not isinstance(kept, Mapping) or kept.get("run") != self.run or "values" not in kept:
-            raise UserError(f"{path} belongs to another run: its settings are others than those of this run folder")
+            raise CheckpointError(f"{path} belongs to another run: it has other settings than this run folder")
         return dict(kept["values"])
 
     def keep_result(self, part: str, values: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ _PLUGINS = {
     ("hydra/launcher", "submitit_slurm"): "hydra-submitit-launcher",
     ("hydra/launcher", "submitit_local"): "hydra-submitit-launcher",
 }
-RESULTS = ("architecture.yaml", "candidates.csv", "comparison.csv", "weights.pt")
+RESULTS = ("architecture.yaml", "candidates.csv", "comparison.csv", "weights.pt", "checkpoints")
 
 
 class Checked(NamedTuple):
@@ -111,6 +111,7 @@ def check_command_line(config_path: str, config_name: str, filled_later: Iterabl
         nothing = CommandLine(loader, arguments.config_name or config_name, [])
         raise UserError(_syntax_sentence(error, nothing)) from error
     line = CommandLine(loader, arguments.config_name or config_name, overrides)
+    _check_deletions(line)
     config, multirun = _composed(line, arguments.multirun)
     _check_additions(line, config)
     if arguments.cfg is not None:
@@ -145,7 +146,10 @@ def check_unused(folder: str) -> None:
     """Raises `UserError` if a run has left its results in `folder`: those of two runs would be mixed there."""
     left = [name for name in RESULTS if (Path(folder) / name).exists()]
     if left:
-        raise UserError(f"the output folder {folder} holds the {left[0]} of another run: give another hydra.run.dir")
+        raise UserError(
+            f"the output folder {folder} holds the {left[0]} of another run: give another hydra.run.dir, or go on with "
+            f"that run by resume={folder}"
+        )
 
 
 def _parsed_arguments() -> argparse.Namespace:
@@ -245,6 +249,20 @@ def _idle_node(key: str, known: DictConfig, config: DictConfig) -> str | None:
     node = copied[0] if copied else callback[1] if callback else None
     made = OmegaConf.select(config, node) if node else None
     return node if OmegaConf.is_dict(made) and "_target_" not in made else None
+
+
+def _check_deletions(line: CommandLine) -> None:
+    """Refuses `~key` of what every run reads; arguments of a node, and callbacks, may be left out."""
+    deleted = [override for override in line.overrides if override.is_delete()]
+    known = set(known_keys(line.known())) if deleted else set()  # another key is a slip, which Hydra refuses
+    for override in deleted:
+        node, _, inner = override.key_or_group.partition(".")
+        optional = inner and node in ("model", "data", "task", "optimizer", "scheduler", "callbacks", "hydra")
+        if override.key_or_group in known and not optional and not inner.startswith("callbacks."):
+            raise UserError(
+                f"{override.input_line} takes out what every run reads: set {override.key_or_group}=null, or another "
+                "choice, where there is one"
+            )
 
 
 def _check_values(config: DictConfig, filled_later: set[str]) -> None:

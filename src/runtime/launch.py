@@ -7,6 +7,7 @@ Mistakes in the command line are found before Hydra makes a run folder. HYDRA_FU
 
 import functools
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -72,7 +73,7 @@ def launch(
         else:
             from src.runtime.multirun.whole import run_multirun
 
-            run_multirun(main, task, plan, traces)
+            run_multirun(main, task, plan, traces, config_name)
     except _TaskFailed as failed:
         code = _report(failed.__cause__, bool(traces))
     except OSError as error:  # before the task, Hydra touches no file but those of the run folder
@@ -83,8 +84,8 @@ def launch(
         code = 0
     finally:
         _restore(traces)
-    if code and guarded.started and folder is not None and _has_checkpoint(folder):
-        _say(f"its state is kept: python {config_name}.py resume={folder}")
+    if code and guarded.started and not guarded.refused and folder is not None and _has_checkpoint(folder):
+        _say(f"its state is kept: python {config_name}.py {shlex.quote(f'resume={folder}')}")
     sys.exit(code)
 
 
@@ -103,11 +104,12 @@ def _guarded(task: Callable[[DictConfig], None], traces: str | None) -> Callable
         try:
             task(config)
         except Exception as error:
+            guarded.refused = type(error).__name__ == "CheckpointError"
             raise _TaskFailed from error
         finally:
             os.environ[_TRACES] = "1"
 
-    guarded.started = False
+    guarded.started = guarded.refused = False
     return guarded
 
 

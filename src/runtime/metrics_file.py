@@ -80,7 +80,9 @@ class MetricsFile(Logger):
         self._take_up()
         if not self._columns:
             return
-        rows = list(csv.DictReader(io.StringIO(self._path.read_text(encoding="utf-8"))))
+        text = self._path.read_text(encoding="utf-8", errors="replace")
+        # a row that is none (two processes have written at once, say) is left out: a log must not prevent a resume
+        rows = [row for row in csv.DictReader(io.StringIO(text)) if _is_row(row)]
         kept = [row for row in rows if int(row["step"] or 0) < step or not _holds(row, prefix)]
         if kept and int(kept[-1]["step"] or 0) == step - 1:
             kept[-1] |= {name: value for name, value in last.items() if not kept[-1].get(name)}
@@ -127,6 +129,10 @@ def _lines(columns: list[str], rows: list[dict[str, Any]]) -> bytes:
     text = io.StringIO()
     csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+def _is_row(row: dict[str, str]) -> bool:
+    return None not in row and None not in row.values() and (row["step"] or "0").isdigit()
 
 
 def _holds(row: dict[str, str], prefix: str) -> bool:

@@ -10,7 +10,11 @@ import sys
 from types import ModuleType
 
 from hydra.errors import HydraException
-from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 from yaml import YAMLError
 
 from src.errors import UserError
@@ -50,9 +54,10 @@ _FROM_TORCH = {
 _CONNECTION = r"gloo|NCCL|TCPStore|SocketImpl|c10d|ProcessGroup|\b[Rr]anks? \d|monitoredBarrier"
 _LOST = {
     r"EADDRINUSE|[Aa]ddress already in use": "the port where the processes of this run meet is taken: set MASTER_PORT",
-    r"[Cc]onnection (was )?(closed|reset|refused)|[Bb]roken pipe|failed to recv|recvValue failed|remote process"
+    r"[Cc]onnection (was )?(likely )?(closed|reset|refused)|[Bb]roken pipe|[Ff]ailed to recv|recvValue failed"
+    r"|remote process"
     r"|[Tt]imed ?out|[Tt]imeout|monitoredBarrier": (
-        "another process of this run has ended or has not answered in time; what it said stands above"
+        "another process of this run has ended or has not answered in time; what it said, if anything, stands above"
     ),
 }
 
@@ -84,7 +89,7 @@ def sentence(error: BaseException) -> str | None:
         connected = type(error).__module__.startswith("torch.distributed") or re.search(_CONNECTION, str(error))
         for pattern, told in (_FROM_TORCH | (_LOST if connected else {})).items():
             if re.search(pattern, str(error)):
-                return one_line(f"{told} ({_first_line(error)})")
+                return told if pattern in _LOST else one_line(f"{told} ({_first_line(error)})")
     if _is_from(error, "pytorch_lightning.utilities.exceptions", "MisconfigurationException"):
         return one_line(error)
     return None

@@ -72,7 +72,10 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
 
 def run_state(config: DictConfig, folder: Path) -> RunState:
     """What the run has kept so far, and keeps from now on; call it once the config is complete."""
-    return RunState(folder, run_identity(config), resumed=config.resume is not None)
+    state = RunState(folder, run_identity(config), resumed=config.resume is not None)
+    if state.resumed and rank_zero_only.rank == 0:
+        print("going on from the last checkpoint" if state.checkpoint() else "no checkpoint yet: from the beginning")
+    return state
 
 
 def _origin(config: DictConfig) -> Path:

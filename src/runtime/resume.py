@@ -7,12 +7,11 @@ that the folder keeps: after an update of `conf/`, say, it would be another sear
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -36,6 +35,7 @@ MAY_CHANGE = (
     *(f"trainer.{name}" for name in ("log_every_n_steps", "detect_anomaly", "enable_progress_bar")),
 )
 _KEPT = ("overrides.yaml", "config.yaml", "hydra.yaml")
+_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 ENDED = "comparison.csv"  # what a run writes last
 
 
@@ -52,31 +52,47 @@ def resumed_arguments(arguments: Sequence[str], command: str) -> list[str]:
     Raises:
         UserError: there is no such run, it has ended, or it was one of another command.
     """
-    given = [argument for argument in arguments if argument.startswith("resume=")]
-    value = _value(given[-1]) if given else ""
-    if not value:
+    given = [argument for argument in arguments if _key(argument) == "resume" and not argument.startswith("~")]
+    if not given or given[-1].partition("=")[2] == "null":
         return list(arguments)
+    value = _literal(given[-1].partition("=")[2])
+    if not value:
+        raise UserError("resume= has no value: give it the folder of a run that was stopped")
     folder = Path(os.path.abspath(os.path.expanduser(value)))
+    rest = _options_first([argument for argument in arguments if argument not in given])
     if is_multirun(folder):
+        if rest not in ([], ["-m"], ["--multirun"]):
+            raise UserError(f"a multirun goes on as it was told: leave {' '.join(rest)} out, or begin a new one")
         os.environ[RESUMED] = "1"
-        return [*multirun_arguments(folder), *(argument for argument in arguments if argument not in given)]
+        return multirun_arguments(folder, command)
+    if {"-m", "--multirun"} & set(rest):
+        raise UserError(f"resume={folder} goes on with one run, which leaves no room for --multirun")
     kept = _kept_command(folder, command)
-    rest = [argument for argument in arguments if argument not in given]
     named = {_key(argument) for argument in rest}
     lines = [line for line in kept["overrides"] if _key(line) not in named]
     if Path(kept["cwd"]).is_dir():
         os.chdir(kept["cwd"])
     own = [f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}", "hydra.output_subdir=null", "hydra.mode=RUN"]
-    return [*kept["options"], *lines, *rest, *own]
+    return _options_first([*kept["options"], *lines, *rest, *own])
 
 
-def _value(override: str) -> str:
-    """The value of an override as Hydra reads it; empty for null."""
-    try:
-        value = OverridesParser.create().parse_override(override).value()
-    except OverrideParseException:  # a path that Hydra would want in quotes
-        return override.partition("=")[2]
-    return "" if value is None else str(value)
+def _literal(value: str) -> str:
+    """A path as it was given, whatever characters it has; without the quotes that may stand around it."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return re.sub(r"\\(['\"])", r"\1", value[1:-1]).replace("\\${", "${")
+    return "" if value == "null" else value
+
+
+def _options_first(arguments: Sequence[str]) -> list[str]:
+    """The options of a command line before its overrides: between overrides Hydra does not take them."""
+    options, overrides, rest = [], [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word in _WITH_VALUE and rest:
+            options += [word, rest.pop(0)]
+        else:
+            (options if word.startswith("-") else overrides).append(word)
+    return [*options, *overrides]
 
 
 def _key(override: str) -> str:
@@ -85,6 +101,8 @@ def _key(override: str) -> str:
 
 def _kept_command(folder: Path, command: str) -> dict[str, Any]:
     """What `folder` keeps of the command of its run: overrides, options such as --config-dir, and where it began."""
+    if folder.is_file():
+        raise UserError(f"resume={folder}: it is a file; give the run folder")
     if not folder.is_dir():
         siblings = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
         near = did_you_mean(folder.name, siblings)
@@ -128,7 +146,8 @@ def check_same_run(config: DictConfig, folder: str | os.PathLike) -> None:
         if not _may_change(key) and before.get(key, "absent") != now.get(key, "absent"):
             raise UserError(
                 f"a resumed run keeps its settings: {key} was {before.get(key, 'absent')!r} and would be "
-                f"{now.get(key, 'absent')!r}; leave it out, or begin a new run"
+                f"{now.get(key, 'absent')!r}; leave out what sets it, or begin a new run (where conf/ or the .hydra of "
+                "the run has changed since, its settings are no longer known)"
             )
 
 

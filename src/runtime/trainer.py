@@ -26,6 +26,7 @@ from src.runtime.ranks.stopping import StopTogether, stop_together
 from src.runtime.ranks.strategy import RanksStrategy
 from src.runtime.trainer_options import MODULE_OPTIONS, check_trainer_options
 
+_PROCESSES_A_CORE = 4  # on the CPU; more wait for each other most of the time
 SMALL_BATCH = 2**15  # positions (images x height x width) under which a second thread is not worth it
 
 # What Lightning prints on every run and tells the user nothing about it: the beginnings of log lines and of warnings.
@@ -110,6 +111,7 @@ def _choose_strategy(options: dict[str, Any], unused_parameters: bool) -> None:
     """Puts our DDP in the place of "ddp", and of "auto" where several processes work; other strategies pass."""
     timeout_s = options.pop("timeout_s", 600)
     _take_launched(options)
+    _check_processes(options)
     strategy = options.get("strategy", "auto")
     if strategy == "ddp" or (strategy == "auto" and _several_processes(options)):
         options["strategy"] = RanksStrategy(timeout_s, unused_parameters)
@@ -120,6 +122,18 @@ def _take_launched(options: dict[str, Any]) -> None:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         options |= {"devices": local, "num_nodes": world // local}
+
+
+def _check_processes(options: dict[str, Any]) -> None:
+    """Raises `UserError` for nodes that nobody starts, and for far more processes on the CPU than it has cores."""
+    nodes, devices = options.get("num_nodes", 1), str(options.get("devices", "auto"))
+    started = {"MASTER_ADDR", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS"} & set(os.environ)
+    if nodes not in (1, "1") and not started:
+        raise UserError(f"trainer.num_nodes={nodes} needs torchrun or srun, which start the processes on every node")
+    on_cpu = options.get("accelerator") == "cpu" or torch.cuda.device_count() == 0
+    most = _PROCESSES_A_CORE * (os.cpu_count() or 1)
+    if on_cpu and devices.isdigit() and int(devices) > most:
+        raise UserError(f"trainer.devices={devices} asks for more processes than this machine can bear: at most {most}")
 
 
 def _several_processes(options: dict[str, Any]) -> bool:

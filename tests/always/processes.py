@@ -81,10 +81,13 @@ def rows(path: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds" and v != ""} for row in csv.DictReader(file)]
 
 
-def same_results(first: Path, second: Path) -> bool:
-    """Whether two run folders hold the same architecture, candidates, table, metrics and bits of weights."""
+TABLES = ("candidates.csv", "comparison.csv", "metrics.csv")
+
+
+def same_results(first: Path, second: Path, tables: Sequence[str] = TABLES) -> bool:
+    """Whether two run folders hold the same architecture, tables (of a search: candidates too) and bits of weights."""
     assert architecture(first) == architecture(second)
-    for name in ("candidates.csv", "comparison.csv", "metrics.csv"):
+    for name in tables:
         assert rows(first / name) == rows(second / name), name
     weights = [torch.load(folder / "weights.pt", weights_only=True) for folder in (first, second)]
     assert weights[0].keys() == weights[1].keys()

@@ -14,6 +14,7 @@ from callbacks.rank_measurement import RankMeasurement
 from callbacks.run_checkpoint import RunCheckpoint
 from src.errors import UserError
 from src.runtime.checkpoints import RunState
+from src.runtime.ranks import stopping
 from src.runtime.trainer import make_trainer
 from tests.searching import conet, digits
 
@@ -33,9 +34,15 @@ class Stop(pl.Callback):
         self.seen[-1] += (float(torch.rand(())),)  # what a dropout would draw
 
 
-def fit(folder, at=None, resumed=False, number=signal.SIGTERM, **options):
+@pytest.fixture(autouse=True)
+def not_told(monkeypatch):
+    monkeypatch.setattr(stopping, "last_signal", None)
+
+
+def fit(folder, at=None, resumed=False, stop=None, **options):
     """A CONet search of 2 trials x 2 epochs x 5 steps; returns what is left of it."""
-    module, stop, report = conet(trials=2, epochs_per_trial=2), Stop(at, number), ParetoReport(folder, share=0)
+    stopping.last_signal = None
+    module, stop, report = conet(trials=2, epochs_per_trial=2), stop or Stop(at), ParetoReport(folder, share=0)
     state = RunState(folder, "run", resumed)
     method = [RankMeasurement(), ChannelRescaling(patience=0)]
     callbacks = [stop, *method, report, RunCheckpoint(f"{folder}/checkpoints", **options)]
@@ -66,6 +73,22 @@ def test_a_fit_that_was_told_to_stop_goes_on_as_if_it_had_not(whole, at, tmp_pat
     resumed = fit(tmp_path, resumed=True)
     assert before + resumed[1] == whole[1]
     assert_same(resumed, whole)
+
+
+class StopInLastValidation(Stop):
+    def on_validation_start(self, trainer, pl_module):
+        if trainer.current_epoch == 3:
+            os.kill(os.getpid(), self.number)
+
+
+def test_a_signal_in_the_last_validation_is_not_forgotten(whole, tmp_path):
+    """No step after it would look for it: the run would go on to its end, until the batch system kills it."""
+    _, before, _ = fit(tmp_path, stop=StopInLastValidation(None))
+    assert len(before) == 20
+    assert stopping.last_signal == signal.SIGTERM
+    with pytest.raises(SystemExit):
+        stopping.stop_if_told()
+    assert_same(fit(tmp_path, resumed=True), whole)
 
 
 def test_a_checkpoint_within_an_epoch_serves_as_well(whole, tmp_path):

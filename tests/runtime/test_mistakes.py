@@ -63,7 +63,7 @@ def test_what_the_machine_refuses_is_told_in_one_line(error, told):
     assert "\n" not in sentence(error)
 
 
-LOST = "another process of this run has ended or has not answered in time; what it said stands above"
+LOST = "another process of this run has ended or has not answered in time; what it said, if anything, stands above"
 GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/"
 
 

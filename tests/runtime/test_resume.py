@@ -5,6 +5,7 @@ from command_tree import run, write_tree
 from omegaconf import OmegaConf
 
 from src.errors import UserError
+from src.runtime.multirun.plan import quoted
 from src.runtime.resume import check_same_run, resumed_arguments, run_identity
 
 
@@ -68,6 +69,32 @@ def test_a_folder_that_is_not_there_is_answered_with_the_nearest_and_another_com
         resumed_arguments([f"resume={folder.parent / 'my rum'}"], "search")
     with pytest.raises(UserError, match=r"was of search\.py"):
         resumed_arguments([f"resume={folder}"], "train")
+
+
+@pytest.mark.parametrize("name", ["e=q", "com,ma", "sp ace (1)", "~wav[1]{}", "qu'ote", "dol$x", "back\\\\slash"])
+def test_a_folder_of_any_name_goes_on(name, tmp_path):
+    """The path is taken as it is: Hydra would read some of these as lists, sweeps or interpolations."""
+    command = write_tree(tmp_path)
+    folder = tmp_path / name
+    done = run(command, f"hydra.run.dir={quoted(folder)}", "seed=3", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for given in (f"resume={name}", f"resume={quoted(folder)}"):
+        done = run(command, given, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "ran conet-3" in done.stdout
+
+
+def test_options_may_stand_anywhere_but_a_run_is_no_multirun(begun):
+    folder, command = begun
+    done = run(command, f"resume={folder}", "--cfg", "job", folder=folder.parent)
+    assert "seed: 3" in done.stdout
+    done = run(command, "-m", f"resume={folder}", folder=folder.parent)
+    assert done.returncode == 2
+    assert "leaves no room for --multirun" in done.stderr
+    done = run(command, "resume=", folder=folder.parent)
+    assert "resume= has no value" in done.stderr
+    done = run(command, f"resume={folder}/.hydra/config.yaml", folder=folder.parent)
+    assert "it is a file; give the run folder" in done.stderr
 
 
 def test_a_run_is_known_by_its_settings_and_not_by_its_devices(tmp_path):

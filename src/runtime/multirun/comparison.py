@@ -74,7 +74,9 @@ def _networks(path: Path) -> dict[str, dict[str, float]]:
 def _settings(job: Path) -> dict[str, str]:
     """The task overrides of a job, key to value; empty where they cannot be read."""
     try:
-        lines = yaml.safe_load((job / HYDRA_FOLDER / "overrides.yaml").read_text(encoding="utf-8"))
+        record = read_record(job)
+        kept = (job / HYDRA_FOLDER / "overrides.yaml").read_text(encoding="utf-8") if record is None else None
+        lines = record.overrides if record is not None else yaml.safe_load(kept)
         return {bare_key(line): line.partition("=")[2] for line in lines}
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
         return {}

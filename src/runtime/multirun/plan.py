@@ -64,7 +64,7 @@ def bare_key(override: str) -> str:
 
 def quoted(text: str | os.PathLike) -> str:
     """`text` as a value that Hydra reads as that text, whatever is in it."""
-    return QuotedString(str(text), Quote.single).with_quotes()
+    return QuotedString(str(text).replace("${", "\\${"), Quote.single).with_quotes()
 
 
 def own_process_needed(environment: Mapping[str, str]) -> bool:

@@ -36,27 +36,30 @@ def is_multirun(folder: Path) -> bool:
     return (Path(folder) / COMMAND).is_file()
 
 
-def write_command(plan: SweepPlan) -> Path:
+def write_command(plan: SweepPlan, command: str) -> Path:
     """Keeps in the multirun's folder what starts it again, sweeps as they were given."""
-    values = {part: list(getattr(plan, part)) for part in _PARTS}
+    values = {"command": command} | {part: list(getattr(plan, part)) for part in _PARTS}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000)
     return write_whole(Path(plan.folder) / COMMAND, f"# what this multirun was told; resume={plan.folder}\n{text}")
 
 
-def multirun_arguments(folder: Path) -> list[str]:
+def multirun_arguments(folder: Path, command: str) -> list[str]:
     """The arguments, after the script, that start the multirun of `folder` again in that folder.
 
     Raises:
-        UserError: the folder's `multirun_command.yaml` is not there or damaged.
+        UserError: the folder's `multirun_command.yaml` is not there or damaged, or of another command.
     """
     path = Path(folder).absolute() / COMMAND
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         parts = {part: values[part] for part in _PARTS}
-        if set(values) != set(_PARTS) or not all(isinstance(text, str) for part in parts.values() for text in part):
+        if set(values) != {"command", *_PARTS} or not all(isinstance(text, str) for part in parts.values() for text in part):
             raise ValueError("other parts than were written")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is damaged: this multirun cannot be started again by its folder") from error
+    if values["command"] != command:
+        name = values["command"]
+        raise UserError(f"the multirun in {folder} was of {name}.py: python {name}.py resume={folder}")
     return [*parts["options"], "-m", *parts["task"], *parts["hydra"], f"hydra.sweep.dir={quoted(path.parent)}"]
 
 
@@ -65,6 +68,7 @@ def run_multirun(
     task: Callable[[DictConfig], None],
     plan: SweepPlan,
     traces: str | None,
+    command: str,
 ) -> None:
     """Lets Hydra run all jobs of `plan`, then says which of them failed.
 
@@ -73,6 +77,7 @@ def run_multirun(
         task: what a single run does.
         plan: from the checked command line.
         traces: the user's own HYDRA_FULL_ERROR.
+        command: "search" or "train", the config that it runs.
 
     Raises:
         UserError: a resumed multirun has other jobs than its folder holds.
@@ -85,7 +90,7 @@ def run_multirun(
     else:
         for job in job_folders(folder):  # none has results: the check of the command line has seen to that
             forget_record(job)
-        write_command(plan)
+        write_command(plan, command)
     control = tempfile.mkdtemp(prefix="espalier-")
     stop = StopSign(control)
     sys.argv.extend(plan.added)

@@ -10,8 +10,11 @@ import sys
 
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-last_signal: int | None = None  # that has ended a fit of this process
+from src.runtime.ranks.agreement import gathered
+
+last_signal: int | None = None  # the first that this process was sent; it outlives the fit in which it came
 _EVERY_STEPS = 10  # under several ranks; alone a step is not waited for
 
 
@@ -20,21 +23,20 @@ class Stopping(_SignalConnector):
 
     def __init__(self, trainer: pl.Trainer) -> None:
         super().__init__(trainer)
-        self.asked: int | None = None  # the signal that has come in
 
     def register_signal_handlers(self) -> None:
-        self.received_sigterm, self.asked = False, None
+        self.received_sigterm = False
         self._original_handlers = self._get_current_signal_handlers()
         super().register_signal_handlers()  # requeueing under SLURM
         self._register_signal(signal.SIGTERM, self._note)
         self._register_signal(signal.SIGINT, self._note)
 
     def _note(self, number: int, frame: object) -> None:
-        if number == signal.SIGINT and self.asked == number:
+        global last_signal
+        if number == signal.SIGINT and last_signal == number:
             raise KeyboardInterrupt
-        if self.asked is None:
-            global last_signal
-            self.asked = last_signal = number
+        if last_signal is None:
+            last_signal = number
             launcher = self.trainer.strategy.launcher
             if number == signal.SIGTERM and launcher is not None:
                 launcher.kill(number)
@@ -43,7 +45,7 @@ class Stopping(_SignalConnector):
 
     def agree(self) -> None:
         """Called by all ranks at the same step: whether one of them was told to stop."""
-        self.received_sigterm = self.trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False)
+        self.received_sigterm = self.trainer.strategy.reduce_boolean_decision(last_signal is not None, all=False)
 
 
 class StopTogether(pl.Callback):
@@ -60,6 +62,12 @@ class StopTogether(pl.Callback):
     def on_test_batch_start(self, trainer, pl_module, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         if trainer.world_size == 1 or batch_idx % _EVERY_STEPS == 0:
             trainer._signal_connector.agree()
+
+
+def stop_if_told() -> None:
+    """Ends the run on all ranks if one of them was told to stop after the last step of a fit; call it on all."""
+    if any(gathered(last_signal is not None)):
+        raise SIGTERMException
 
 
 def stop_together(trainer: pl.Trainer) -> None:

@@ -49,7 +49,7 @@ def _watch(dead: Callable[[], str | None], end: Callable[[], None], grace_s: flo
             time.sleep(_EVERY_S)
         time.sleep(grace_s)
         end()
-        print(f"error: {reason}, so this run ends; its last checkpoint is kept", file=sys.stderr, flush=True)
+        print(f"error: {reason}, so this run ends", file=sys.stderr, flush=True)
         os._exit(1)  # the main thread may wait in a collective operation, where no exception reaches it
 
     threading.Thread(target=run, daemon=True, name="rank-watch").start()

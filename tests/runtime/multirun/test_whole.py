@@ -194,9 +194,9 @@ def test_the_process_that_waits_for_jobs_is_light():
 def test_the_command_of_a_multirun_comes_back_from_its_folder(tmp_path):
     plan = SweepPlan(str(tmp_path / "a b"), ("--config-dir=/x",), ("seed=1,2", "name='a, b'"), ("hydra/launcher=x",))
     assert not is_multirun(tmp_path / "a b")
-    write_command(plan)
+    write_command(plan, "search")
     assert is_multirun(tmp_path / "a b")
-    assert multirun_arguments(tmp_path / "a b") == [
+    assert multirun_arguments(tmp_path / "a b", "search") == [
         *("--config-dir=/x", "-m", "seed=1,2", "name='a, b'", "hydra/launcher=x"),
         f"hydra.sweep.dir='{tmp_path}/a b'",
     ]
@@ -206,4 +206,4 @@ def test_the_command_of_a_multirun_comes_back_from_its_folder(tmp_path):
 def test_a_damaged_command_is_a_sentence(tmp_path, text):
     (tmp_path / "multirun_command.yaml").write_text(text)
     with pytest.raises(UserError, match=r"multirun_command\.yaml is damaged"):
-        multirun_arguments(tmp_path)
+        multirun_arguments(tmp_path, "search")
