@@ -258,7 +258,8 @@ def _check_deletions(line: CommandLine) -> None:
     for override in deleted:
         node, _, inner = override.key_or_group.partition(".")
         optional = inner and node in ("model", "data", "task", "optimizer", "scheduler", "callbacks", "hydra")
-        if override.key_or_group in known and not optional and not inner.startswith("callbacks."):
+        group = line.is_group(override.key_or_group) and override.key_or_group not in ("experiment", "sweep", "debug")
+        if (group or override.key_or_group in known) and not optional and not inner.startswith("callbacks."):
             raise UserError(
                 f"{override.input_line} takes out what every run reads: set {override.key_or_group}=null, or another "
                 "choice, where there is one"
