@@ -21,6 +21,7 @@ class RanksAgree(pl.Callback):
         return "RanksAgree()"
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Raises `UserError` on every rank where one of them has come apart from rank 0."""
         if trainer.world_size == 1:
             return
         config = getattr(pl_module, "config", None)

@@ -87,6 +87,7 @@ class RunCheckpointIO(TorchCheckpointIO):
         save_whole({**checkpoint, "origin": origin}, path)
 
     def load_checkpoint(self, path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """The checkpoint at `path`; raises `CheckpointError` where it is damaged or not of this run and part."""
         checkpoint = load_checked(path)
         origin = checkpoint.get("origin") if isinstance(checkpoint, Mapping) else None
         if not isinstance(origin, Mapping) or {"run", "part", "ranks"} - set(origin):
