@@ -34,7 +34,7 @@ def part_name(prefix: str) -> str:
 
 
 def save_whole(values: Any, path: str | os.PathLike) -> None:
-    """Like `torch.save`, but whole or not at all, and a full disk is an OSError that says so.
+    """Like `torch.save`, but whole or not at all; raises `WriteError` that names the file where it cannot be written.
 
     torch's own writer turns what the operating system says into a RuntimeError; so the bytes are made in memory first.
     """

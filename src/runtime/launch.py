@@ -56,13 +56,16 @@ def launch(
     """
     traces = os.environ.get(_TRACES)
     signal.signal(signal.SIGTERM, _terminate)
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     guarded = _guarded(task, traces)
     folder = None
     try:
         if PARENT not in os.environ:  # a further rank has been given the whole command
+            start = os.getcwd()
             sys.argv[1:] = resumed_arguments(sys.argv[1:], config_name)
+            if os.getcwd() != start:  # a resumed run works where it was begun
+                sys.argv[0] = os.path.join(start, sys.argv[0])
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
         folder, plan = check_command_line(str(config_path), config_name, filled_later)
         if folder is not None and plan is None and launched_rank() is not None:
             sys.argv += joining(folder_of_rank_0(os.path.abspath(folder)))

@@ -1,5 +1,7 @@
 """What `resume=` makes of a command line, and which runs it refuses to mix."""
 
+from pathlib import Path
+
 import pytest
 from command_tree import run, write_tree
 from omegaconf import OmegaConf
@@ -82,6 +84,17 @@ def test_a_folder_of_any_name_goes_on(name, tmp_path):
         done = run(command, given, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "ran conet-3" in done.stdout
+
+
+def test_from_another_folder_the_users_own_package_is_found_where_the_run_was_begun(tmp_path):
+    """Otherwise a search of a network of one's own would only go on from the folder that holds it."""
+    command = write_tree(tmp_path)
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir(), elsewhere.mkdir()
+    (home / "my_package.py").write_text("GREETING = 'good day'")
+    assert "good day" in run(command, "mode=own", "hydra.run.dir=run", folder=home).stdout
+    done = run(Path("..") / command.name, "resume=../home/run", folder=elsewhere)
+    assert "good day" in done.stdout, done.stderr
 
 
 def test_options_may_stand_anywhere_but_a_run_is_no_multirun(begun):

@@ -21,9 +21,6 @@ _EVERY_STEPS = 10  # under several ranks; alone a step is not waited for
 class Stopping(_SignalConnector):
     """Takes SIGTERM and SIGINT while a trainer runs; a second SIGINT stops at once, without a checkpoint."""
 
-    def __init__(self, trainer: pl.Trainer) -> None:
-        super().__init__(trainer)
-
     def register_signal_handlers(self) -> None:
         self.received_sigterm = False
         self._original_handlers = self._get_current_signal_handlers()
