@@ -18,7 +18,7 @@ from src.elastic.index_sets import Choice, IndexSet
 from src.errors import check_choice, check_whole
 
 BORDERS, UNITS = ("clip", "shift"), ("bin", "channel")
-_LARGEST_OFFSET = 28  # C(56, 28) is below 2^53: a float64 can still point at every one of so many index sets
+LARGEST_OFFSET = 28  # C(56, 28) is below 2^53: a float64 can still point at every one of so many index sets
 _FEW = 4096  # up to so many whole-network candidates are numbered; of more, repeated draws hardly ever meet
 _KEPT = 2**14  # index sets in memory
 
@@ -89,7 +89,7 @@ class LocallyFreeSharing:
         border: str = "clip",
         unit: str = "bin",
     ) -> None:
-        self.offset = check_whole("method.offset_r", offset, 0, _LARGEST_OFFSET)
+        self.offset = check_whole("method.offset_r", offset, 0, LARGEST_OFFSET)
         self.border = check_choice("method.zone_border", border, BORDERS)
         self.unit = check_choice("method.zone_unit", unit, UNITS)
         self.names = tuple(edges)
