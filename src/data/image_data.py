@@ -10,9 +10,11 @@ from hydra.utils import to_absolute_path
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from src.data.loaders import Batch
 from src.data.sampling import EvaluationSampler, TrainingSampler
 from src.data.splits import stratified_split, stratified_subset
 from src.errors import UserError, check_text, check_whole
+from src.runtime.seeds import keyed_seed
 
 LARGEST = 2**14  # pixels of a side
 
@@ -106,6 +108,17 @@ class ImageData(LightningDataModule, ABC):
         return TrainingSampler(
             self.train_size, self.batch_size, seed=self.order_seed, rank=rank, world=world, shuffle=shuffle
         )
+
+    @abstractmethod
+    def whole_validation(self) -> list[Batch]:
+        """All validation batches, on every process alike: for what each process evaluates by itself."""
+
+    @abstractmethod
+    def calibration_batches(self, count: int) -> list[Batch]:
+        """Up to `count` batches of random training images without augmentation, on every process the same."""
+
+    def _calibration_sampler(self) -> TrainingSampler:
+        return TrainingSampler(self.train_size, self.batch_size, seed=keyed_seed(self.seed, "calibration"))
 
     def _evaluation_sampler(self, count: int) -> EvaluationSampler:
         rank, world = self._rank_and_world()

@@ -9,7 +9,7 @@ Statistics of batch norms are no property of a width: a path's inputs differ wit
 is told where they are: see `ElasticNetwork.forward`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +69,11 @@ class ElasticNetwork(nn.Module):
     def __init__(self, model: nn.Module, graph: ChannelGraph) -> None:
         super().__init__()
         self.model, self.graph = model, graph
+        self.bind()
+
+    def bind(self) -> None:
+        """Looks where the tensors lie; to be called again after modules of the model were replaced by others."""
+        model, graph = self.model, self.graph
         self.norms = normalisations(model)
         self._multiples = [group.multiple for group in graph.groups]
         self._full = [IndexSet.full(group.width) for group in graph.groups]
@@ -248,11 +253,13 @@ class ElasticNetwork(nn.Module):
         return Statistics.selected(self.norms, path.norms)
 
     @torch.no_grad()
-    def calibrated(self, path: Path, batches: Iterable[Tensor]) -> Statistics:
+    def calibrated(
+        self, path: Path, batches: Iterable[Tensor], note: Callable[[int, Any], None] | None = None
+    ) -> Statistics:
         """Statistics of `path` alone: the mean over `batches` of images (B, C, H, W) of what each batch gives.
 
         The batch norms run in training mode, all else in evaluation mode: dropout would not be there when the
-        statistics are used. Nothing of the super-net changes.
+        statistics are used. Nothing of the super-net changes. `note` is told the number of each batch and its outputs.
         """
         norms, modes = self.norms, [module.training for module in self.modules()]
         momenta = [module.momentum for module in norms]
@@ -261,8 +268,10 @@ class ElasticNetwork(nn.Module):
             self.eval()
             for module in norms:
                 module.training, module.momentum = True, None
-            for images in batches:
-                self(images, path, statistics)
+            for number, images in enumerate(batches):
+                outputs = self(images, path, statistics)
+                if note is not None:
+                    note(number, outputs)
         finally:
             for module, mode in zip(self.modules(), modes, strict=True):
                 module.training = mode
