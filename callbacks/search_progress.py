@@ -80,20 +80,22 @@ class SearchProgress(ProgressBar):
 
     def on_train_start(self, trainer, pl_module):
         self._forget_run()
-        self._count(trainer)
-        epochs = f"{_epochs(trainer.max_epochs)} of " if trainer.max_epochs > 0 else ""
+        self._count(trainer, pl_module)
+        last = _last_epoch(trainer, pl_module)
+        epochs = f"{_epochs(last)} of " if last > 0 else ""
         self._open(trainer, pl_module, f"{epochs}{trainer.num_training_batches} batches")
 
     def on_train_epoch_start(self, trainer, pl_module):
-        self._count(trainer)
+        self._count(trainer, pl_module)
         self._draw(trainer, pl_module)
 
-    def _count(self, trainer) -> None:
+    def _count(self, trainer, pl_module) -> None:
         """Batches done and in all; both follow from the trainer, so that they are right after a resume."""
         finite = math.isfinite(trainer.num_training_batches)
         batches = int(trainer.num_training_batches) if finite else 0
         self._epochs_done, self._done = trainer.current_epoch, trainer.current_epoch * batches
-        limits = [trainer.max_epochs * batches] if finite and trainer.max_epochs > 0 else []
+        last = _last_epoch(trainer, pl_module)
+        limits = [last * batches] if finite and last > 0 else []
         if trainer.max_steps > 0:
             limits.append(self._done + (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches)
         self._total = min(limits, default=None)
@@ -137,7 +139,8 @@ class SearchProgress(ProgressBar):
     def on_train_end(self, trainer, pl_module):
         text = f"finished {_epochs(self._epochs_done)}"
         if self._total is not None and self._done < self._total:
-            of = f" of {trainer.max_epochs}" if trainer.max_epochs > 0 else ""
+            last = _last_epoch(trainer, pl_module)
+            of = f" of {last}" if last > 0 else ""
             text = f"stopped after {self._epochs_done}{of} epochs"
         self._finish(trainer, pl_module, text)
 
@@ -216,7 +219,7 @@ class SearchProgress(ProgressBar):
         evaluated = pl_module.progress() if callable(getattr(pl_module, "progress", None)) else None
         if evaluated is not None:
             return self._evaluating(phase, *evaluated, self._best(pl_module))
-        epoch, last = trainer.current_epoch + 1, trainer.max_epochs
+        epoch, last = trainer.current_epoch + 1, _last_epoch(trainer, pl_module)
         place = f"epoch {min(epoch, last)}/{last}" if last > 0 else f"epoch {epoch}"
         remaining = None
         if self._epoch_seconds and self._total is not None:
@@ -225,7 +228,7 @@ class SearchProgress(ProgressBar):
         return ProgressState(phase, place, self._done, self._total, remaining, self._best(pl_module))
 
     def _evaluating(self, phase: str, done: int, total: int, best: str) -> ProgressState:
-        """Of a search that goes on without training: `done` of `total` candidates; as fast as since it was first seen."""
+        """Of a search that goes on without training: `done` of `total` candidates, at the speed since the first look."""
         now = time.monotonic()
         self._evaluating_since = self._evaluating_since or (now, done)
         began, first = self._evaluating_since
@@ -237,6 +240,11 @@ class SearchProgress(ProgressBar):
         if best:
             return f"best {quantities.percent(best.error)} % at {quantities.amount(best.macs)} MACs"
         return f"best {quantities.percent(self._best_error)} %" if math.isfinite(self._best_error) else ""
+
+
+def _last_epoch(trainer, pl_module) -> int:
+    """How many epochs of training there are; after them a search may go on in an epoch without any."""
+    return getattr(pl_module, "epochs", trainer.max_epochs)
 
 
 def _epochs(count: int) -> str:

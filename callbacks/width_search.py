@@ -17,8 +17,9 @@ from torch import Tensor
 from callbacks.flops_bin_sampling import FlopsBinSampling
 from callbacks.run_checkpoint import RunCheckpoint
 from src.errors import UserError, check_choice, check_flag, check_range, check_text, check_whole
+from src.evolution import prior
 from src.evolution.evolution import Evolution
-from src.evolution.grid import Band, BinGrid, Row
+from src.evolution.grid import Band, BinGrid, Row, as_rows
 from src.evolution.random_search import RandomSearch
 from src.evolution.searcher import Searcher, Values, replayed
 from src.evolution.uniform import UniformScaling
@@ -143,7 +144,7 @@ class WidthSearch(pl.Callback):
             return UniformScaling(grid, band, 1 if objectives == 1 else self.population, objectives)
         if self.searcher == "random":
             return RandomSearch(grid, seed, band, self.population, self.evaluations, objectives)
-        first = self._prior_rows(pl_module, band) if self.prior else ()
+        first = self._prior_rows(pl_module, band, grid) if self.prior else ()
         return Evolution(
             grid,
             seed,
@@ -157,6 +158,17 @@ class WidthSearch(pl.Callback):
             resample=self.resample,
             first=first,
         )
+
+    def _prior_rows(self, pl_module: CafeNet, band: Band, grid: BinGrid) -> list[Row]:
+        """Rows that BCNet's prior draws from the losses of training, three quarters of a generation."""
+        table, _ = pl_module.callback(FlopsBinSampling).mean_losses()
+        places = (grid.low - 1)[:, None] + torch.arange(int((grid.high - grid.low).max()) + 1)  # column m: low + m bins
+        table = table.gather(1, places.clamp(max=table.shape[1] - 1))
+        if not table.isfinite().any():
+            raise UserError("method.prior=true needs the losses of a super-net's training, and there was none")
+        chances = prior.fitted(table, grid, band.most)
+        generator = keyed_generator(pl_module.seed, "prior")
+        return as_rows(prior.sampled(chances, grid, 3 * self.population // 4, generator))
 
     def _evaluated(self, pl_module: CafeNet, row: Row, latency: bool) -> tuple[float, float, dict[str, float]]:
         """Error in percent, seconds, and further figures of a row; on one rank."""
@@ -189,9 +201,9 @@ def _checked_objectives(objectives: Sequence[str] | None) -> tuple[str, ...] | N
     if objectives is None:
         return None
     if not isinstance(objectives, (list, tuple)) or "error" not in objectives:
+        allowed = ", ".join(OBJECTIVES)
         raise UserError(
-            f"method.objectives={objectives!r} is not allowed; it must be null or a list of {', '.join(OBJECTIVES)} with "
-            "error in it"
+            f"method.objectives={objectives!r} is not allowed; it must be null or a list of {allowed} that has error in it"
         )
     return tuple(dict.fromkeys(check_choice("method.objectives", name, OBJECTIVES) for name in objectives))
 

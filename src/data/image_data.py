@@ -11,10 +11,10 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from src.data.loaders import Batch
-from src.data.sampling import EvaluationSampler, TrainingSampler
+from src.data.sampling import EvaluationSampler, SubsetSampler, TrainingSampler
 from src.data.splits import stratified_split, stratified_subset
 from src.errors import UserError, check_text, check_whole
-from src.runtime.seeds import keyed_seed
+from src.runtime.seeds import keyed_generator
 
 LARGEST = 2**14  # pixels of a side
 
@@ -114,11 +114,12 @@ class ImageData(LightningDataModule, ABC):
         """All validation batches, on every process alike: for what each process evaluates by itself."""
 
     @abstractmethod
-    def calibration_batches(self, count: int) -> list[Batch]:
-        """Up to `count` batches of random training images without augmentation, on every process the same."""
+    def calibration_batches(self, images: int) -> list[Batch]:
+        """So many random training images, or all, without augmentation, on every process the same, in even batches."""
 
-    def _calibration_sampler(self) -> TrainingSampler:
-        return TrainingSampler(self.train_size, self.batch_size, seed=keyed_seed(self.seed, "calibration"))
+    def _calibration_sampler(self, images: int) -> SubsetSampler:
+        order = torch.randperm(self.train_size, generator=keyed_generator(self.seed, "calibration"))
+        return SubsetSampler(order[:images], self.eval_batch_size)
 
     def _evaluation_sampler(self, count: int) -> EvaluationSampler:
         rank, world = self._rank_and_world()

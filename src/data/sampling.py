@@ -75,3 +75,22 @@ class EvaluationSampler:
             else:
                 batches.append(torch.tensor([self.rank % self.count]))
         return batches
+
+
+class SubsetSampler:
+    """The images with the indices (N,), in that order, in batches that differ by one image at most."""
+
+    epoch = 0
+
+    def __init__(self, indices: Tensor, batch_size: int):
+        self.indices, self.batch_size = indices, batch_size
+
+    def __len__(self) -> int:
+        return ceil(len(self.indices) / self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The order stays."""
+
+    def batches(self) -> list[Tensor]:
+        """The image indices of each batch, int64 (B,) each: even ones, because each counts alike in a mean over them."""
+        return list(self.indices.tensor_split(len(self)))

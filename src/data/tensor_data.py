@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -104,9 +103,9 @@ class TensorData(ImageData):
         sampler = EvaluationSampler(self.val_size, self.eval_batch_size)
         return list(TensorLoader(*self._val, sampler, self._normaliser(), self._device()))
 
-    def calibration_batches(self, count: int) -> list[Batch]:
-        loader = TensorLoader(*self._train, self._calibration_sampler(), self._normaliser(), self._device())
-        return list(islice(loader, count))
+    def calibration_batches(self, images: int) -> list[Batch]:
+        sampler = self._calibration_sampler(images)
+        return list(TensorLoader(*self._train, sampler, self._normaliser(), self._device()))
 
     def test_dataloader(self) -> TensorLoader:
         """The only place that opens the test split."""

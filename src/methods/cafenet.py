@@ -53,7 +53,7 @@ class CafeNet(SearchModule):
         least_share: of the budget, which every candidate has to use at least.
         score_share: of a batch, on which candidates are scored. 1: all of it, and the graph of the best one is kept for
             its backward pass; less: they are scored without gradients, then the best one makes its pass on the batch.
-        calibration_batches: training batches from which each path takes its statistics of batch norms.
+        calibration_images: of the training part, from which each path takes its statistics of batch norms.
         supernet: run folder of an earlier search with the same model, whose super-net is taken as it is: there is no
             training, and the widths are searched at once, under another budget say.
         controls: networks that are trained beside the found one for comparison, at its budget: "uniform", all widths of
@@ -75,13 +75,13 @@ class CafeNet(SearchModule):
         max_macs: float | None = None,
         least_share: float = 0.8,
         score_share: float = 1.0,
-        calibration_batches: int = 20,
+        calibration_images: int = 2000,
         controls: Sequence[str] = CONTROLS,
         supernet: str | None = None,
         **settings,
     ) -> None:
         self.epochs = check_whole("method.epochs", epochs, 0)
-        self.calibration_count = check_whole("method.calibration_batches", calibration_batches, 1)
+        self.calibration_images = check_whole("method.calibration_images", calibration_images, 2)
         check_range("method.least_share", least_share, 0, 1)
         self.score_share = check_range("method.score_share", score_share, 0, 1)
         self.control_names = check_controls(controls)
@@ -196,7 +196,7 @@ class CafeNet(SearchModule):
     def calibration_batches(self) -> list[tuple[Tensor, Tensor]]:
         """Training batches that statistics of batch norms are taken from: the same for all widths and ranks."""
         if self._calibration is None:
-            self._calibration = self.trainer.datamodule.calibration_batches(self.calibration_count)
+            self._calibration = self.trainer.datamodule.calibration_batches(self.calibration_images)
         return self._calibration
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
@@ -253,7 +253,7 @@ class CafeNet(SearchModule):
         best = best_candidate(self.candidates)
         if best is None:
             return {}
-        least, most = self.macs_band if self.budgeted else (round(0.97 * best.macs), best.macs)
+        least, most = self.macs_band if self.budgeted else (self.space.reachable()[0], best.macs)
         made = {
             "uniform": lambda: uniform_widths(self.space, most),
             "random": lambda: random_widths(self.space, least, most, keyed_generator(self.seed, "control")),

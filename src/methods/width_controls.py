@@ -9,6 +9,7 @@ from src.spaces.bin_space import BinSpace
 from src.spaces.width_sampling import Grid, scaled_to
 
 CONTROLS = ("uniform", "random")
+_CLOSE = 0.97
 
 
 def check_controls(controls: Sequence[str]) -> list[str]:
@@ -24,12 +25,16 @@ def uniform_widths(space: BinSpace, macs: int) -> dict[str, int]:
     Widths are rounded to what the network demands, not to bins: it is the baseline that one would set by hand.
     """
     order = space.costs.names
-    full, multiples = (space.costs.vector({name: values[name] for name in order})[0] for values in (space.start, space.multiples))
+    full, multiples = (space.costs.vector(values)[0] for values in (space.start, space.multiples))
     grid = Grid(multiples, full, multiples, full, space.costs.macs)
     below, _ = scaled_to(grid, full[None], torch.tensor([macs]))
     return dict(zip(order, below[0].to(torch.int64).tolist(), strict=True))
 
 
 def random_widths(space: BinSpace, least: int, most: int, generator: torch.Generator) -> dict[str, int]:
-    """Random bins with `least` to `most` MACs."""
-    return space.sample(1, generator, (least, most))[0]
+    """Random bins with MACs close under `most`, or else with `least` to `most`."""
+    close = max(least, round(_CLOSE * most))
+    try:
+        return space.sample(1, generator, (close, most))[0]
+    except UserError:  # wide bins have gaps
+        return space.sample(1, generator, (least, most))[0]

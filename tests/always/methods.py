@@ -46,4 +46,10 @@ METHODS = [
         seconds=8,
     ),
     Method("random", ("method.trials=4", "method.epochs_per_trial=2"), candidates=4, seconds=8),
+    Method(
+        "cafenet",
+        ("method.epochs=4", "method.evaluations=24", "method.population=8", "method.max_macs=0.6"),
+        candidates=24,
+        seconds=10,
+    ),
 ]
