@@ -90,7 +90,7 @@ class BinSpace:
         self.full_macs = int(self.costs.macs(self.start))
         full, multiples = (self.costs.vector(values)[0].to(torch.int64) for values in (self.start, self.multiples))
         self.sensitivities = sensitivities(self.costs, full, multiples)  # (G,) MACs of a group's last unit
-        fixed = set() if search_squeeze else squeezed_groups(self.graph)
+        fixed = set() if search_squeeze else squeezed_groups(self.graph, network)
         searched = self.sensitivities > 0
         searched &= torch.tensor([name not in fixed for name in self.names])
         if not searched.any():
