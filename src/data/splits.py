@@ -1,7 +1,7 @@
 """Stratified splits: each class gives its share, and the same seed gives the same images.
 
-Where an image has several labels, rows that are alike are strata (`drawn_by_attributes`), and there is no loop over images:
-one image is drawn from each stratum, so that the share of an attribute strays less than in a plain random draw.
+Where an image has several labels, rows that are alike are strata (`drawn_by_attributes`): one image is drawn from each,
+so that the share of an attribute strays less than in a plain random draw, and there is no loop over images.
 """
 
 import numpy as np
