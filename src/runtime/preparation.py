@@ -78,7 +78,7 @@ def prepared_task(config: DictConfig, data: pl.LightningDataModule) -> Any:
     """
     task = build(config.task, "task")
     takes, gives = (getattr(part, "targets", None) for part in (task, data))
-    if takes != gives and None not in (takes, gives):
+    if all(isinstance(kind, str) and kind in KINDS for kind in (takes, gives)) and takes != gives:
         fitting = {"class": "classification", "attributes": "multilabel"}[gives]
         raise UserError(f"data {data.name} has {KINDS[gives][1]}: give task={fitting}")
     return task

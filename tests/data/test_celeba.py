@@ -9,6 +9,8 @@ from src.errors import UserError
 from src.runtime.build import build
 from tests.data.sets import write_celeba
 from tests.data.test_config import composed
+from tests.preparing import Trained, begin
+from tests.preparing import composed as config_of
 
 
 @pytest.fixture
@@ -148,3 +150,12 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch):
 def test_a_wrong_option_is_named(faces, option, sentence):
     with pytest.raises(UserError, match=sentence):
         celeba(faces[0], option)
+
+
+def test_the_config_trains_with_the_multilabel_task_and_no_other(tmp_path, monkeypatch):
+    write_celeba(tmp_path, monkeypatch, counts=(80, 8, 8), size=(54, 44))
+    small = ["data=celeba", f"data.root={tmp_path}", "data.image_size=16", "data.num_workers=0"]
+    with pytest.raises(Trained):
+        begin("train", config_of("train", *small, "task=multilabel"), tmp_path / "run")
+    with pytest.raises(UserError, match=r"^data celeba has several labels an image: give task=multilabel$"):
+        begin("train", config_of("train", *small), tmp_path / "other")
