@@ -53,7 +53,7 @@ def search(config: DictConfig) -> None:
             unused_parameters=module.unused_parameters,
         )
         module.search(trainer, data, state.checkpoint())
-        networks = {f"base {name}": base, "found": module.architecture()}
+        networks = {f"base {name}": base, **module.controls(), "found": module.architecture()}
         rows, trained = compare(recipe, networks, data, config.seed, loggers, bind(prepare.build_callbacks, alike))
         if trainer.is_global_zero:
             if "pareto_report" in callbacks:

@@ -1,7 +1,8 @@
-"""Writes the architecture that a search has found as `architecture.yaml` into the run folder.
+"""Writes the architecture that a search has found as `architecture.yaml` into the run folder, and those of the front.
 
-When to use: in every search. The file is written once, at the end of a search that has ended by itself: a run folder
-with an `architecture.yaml` holds a result, one without does not.
+When to use: in every search. The files are written once, at the end of a search that has ended by itself: a run folder
+with an `architecture.yaml` holds a result, one without does not. Each member of the Pareto front lies in
+`front/candidate_<id>.yaml`, and can be trained, or searched on, as the found one.
 """
 
 import os
@@ -9,7 +10,9 @@ import os
 import pytorch_lightning as pl
 
 from src.errors import check_text
-from src.runtime.architecture import save_architecture
+from src.reporting.candidates import pareto_front
+from src.runtime.architecture import FRONT, save_architecture
+from src.whole_files import output_folder
 
 
 class ArchitectureExport(pl.Callback):
@@ -22,5 +25,9 @@ class ArchitectureExport(pl.Callback):
         return f"ArchitectureExport(folder={self.folder!r})"
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            save_architecture(os.path.join(self.folder, "architecture.yaml"), pl_module.architecture())
+        if not trainer.is_global_zero:
+            return
+        for candidate in pareto_front(pl_module.candidates):
+            path = os.path.join(output_folder(os.path.join(self.folder, FRONT)), f"candidate_{candidate.id}.yaml")
+            save_architecture(path, pl_module.candidate_config(candidate))
+        save_architecture(os.path.join(self.folder, "architecture.yaml"), pl_module.architecture())

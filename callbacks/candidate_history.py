@@ -50,7 +50,7 @@ class CandidateHistory(pl.Callback):
         numbers |= {"best_error": best.error if best else math.nan} | candidate.extra
         for logger in trainer.loggers:
             metrics = {f"candidate/{name}": float(value) for name, value in numbers.items()}
-            logger.log_metrics(metrics, step=trainer.global_step - 1)  # of the epoch that has ended
+            logger.log_metrics(metrics, step=pl_module.log_step() - 1)  # of the epoch that has ended
 
     def on_fit_end(self, trainer, pl_module):
         candidates = getattr(pl_module, "candidates", [])

@@ -41,16 +41,17 @@ class RunCheckpoint(Checkpoint):
         due = self.every_n_steps and trainer.global_step % self.every_n_steps == 0
         last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # saved after its validation
         if due and not last and trainer.global_step != self._saved_at:
-            self._save(trainer, pl_module)
+            self.save(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save(trainer, pl_module)
+        self.save(trainer, pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         told = isinstance(exception, SIGTERMException) and trainer.state.fn == "fit" and not trainer.sanity_checking
         if told and trainer.global_step != self._saved_at:
-            self._save(trainer, pl_module)
+            self.save(trainer, pl_module)
 
-    def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the state of now; call it on all ranks. A search that goes on without training says so by itself."""
         trainer.save_checkpoint(self.path(pl_module), weights_only=False)
         self._saved_at = trainer.global_step

@@ -23,7 +23,9 @@ _RECENT = 10  # the remaining time follows from so many epochs: a search changes
 class SearchProgress(ProgressBar):
     """Shows the progress of a search, or of any other fit or test, on rank 0.
 
-    The module may offer `phase()`, a short text such as "trial 2/6", and `candidates`, the list of what was evaluated.
+    The module may offer `phase()`, a short text such as "trial 2/6", and `candidates`, the list of what was evaluated;
+    with `many_candidates = True` not each of them gets a line. `progress()` gives (done, total) candidates while they
+    are evaluated without training, None else.
     Without candidates the best is the lowest "val/error" (in percent) that was logged. A `prefix` of the module, for
     example "found/", stands before the names of its metrics and says in the bar which network is trained.
 
@@ -50,6 +52,7 @@ class SearchProgress(ProgressBar):
     def _forget_run(self) -> None:
         self._done, self._total = 0, None  # batches
         self._epochs_done = 0
+        self._evaluating_since: tuple[float, int] | None = None
         self._epoch_seconds: deque[float] = deque(maxlen=_RECENT)
         self._epoch_mark = self._drawn_at = self._line_at = time.monotonic()
 
@@ -118,11 +121,18 @@ class SearchProgress(ProgressBar):
     def on_candidate(self, trainer, pl_module, candidate: Candidate):
         """Called by the search after `candidate` has joined `pl_module.candidates`."""
         self._draw(trainer, pl_module)
-        if self._display:
+        if self._display and self._worth_a_line(pl_module, candidate):
             costs = f"{quantities.amount(candidate.macs)} MACs, {quantities.amount(candidate.params)} parameters"
             result = f"candidate {candidate.id}: error {quantities.percent(candidate.error)} %, {costs}"
             self._line_at = time.monotonic()
             self._display.line(self._state(trainer, pl_module), before=result)
+
+    def _worth_a_line(self, pl_module, candidate: Candidate) -> bool:
+        """Where candidates are many: a new best one, or the first after some time."""
+        if not getattr(pl_module, "many_candidates", False):
+            return True
+        new = best_candidate(pl_module.candidates) is candidate
+        return new or time.monotonic() - self._line_at >= self.plain_every_seconds
 
     def on_train_end(self, trainer, pl_module):
         text = f"finished {_epochs(self._epochs_done)}"
@@ -203,6 +213,9 @@ class SearchProgress(ProgressBar):
         phase = f"training {getattr(pl_module, 'prefix', '').rstrip('/')}".strip()
         if callable(getattr(pl_module, "phase", None)):
             phase = str(pl_module.phase())
+        evaluated = pl_module.progress() if callable(getattr(pl_module, "progress", None)) else None
+        if evaluated is not None:
+            return self._evaluating(phase, *evaluated, self._best(pl_module))
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs
         place = f"epoch {min(epoch, last)}/{last}" if last > 0 else f"epoch {epoch}"
         remaining = None
@@ -210,6 +223,14 @@ class SearchProgress(ProgressBar):
             batch_seconds = sum(self._epoch_seconds) / len(self._epoch_seconds) / max(trainer.num_training_batches, 1)
             remaining = max(self._total - self._done, 0) * batch_seconds
         return ProgressState(phase, place, self._done, self._total, remaining, self._best(pl_module))
+
+    def _evaluating(self, phase: str, done: int, total: int, best: str) -> ProgressState:
+        """Of a search that goes on without training: `done` of `total` candidates; as fast as since it was first seen."""
+        now = time.monotonic()
+        self._evaluating_since = self._evaluating_since or (now, done)
+        began, first = self._evaluating_since
+        remaining = (now - began) / (done - first) * (total - done) if done > first else None
+        return ProgressState(phase, f"{done}/{total}", done, total, remaining, best)
 
     def _best(self, pl_module) -> str:
         best = best_candidate(getattr(pl_module, "candidates", []))

@@ -11,9 +11,11 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from src.data.labels import KINDS, check_known, counted, label_kind
+from src.data.loaders import Batch
 from src.data.sampling import EvaluationSampler, TrainingSampler
 from src.data.splits import stratified_split, stratified_subset
 from src.errors import UserError, check_text, check_whole
+from src.runtime.seeds import keyed_seed
 
 LARGEST = 2**14  # pixels of a side
 
@@ -111,6 +113,17 @@ class ImageData(LightningDataModule, ABC):
         return TrainingSampler(
             self.train_size, self.batch_size, seed=self.order_seed, rank=rank, world=world, shuffle=shuffle
         )
+
+    @abstractmethod
+    def whole_validation(self) -> list[Batch]:
+        """All validation batches, on every process alike: for what each process evaluates by itself."""
+
+    @abstractmethod
+    def calibration_batches(self, count: int) -> list[Batch]:
+        """Up to `count` batches of random training images without augmentation, on every process the same."""
+
+    def _calibration_sampler(self) -> TrainingSampler:
+        return TrainingSampler(self.train_size, self.batch_size, seed=keyed_seed(self.seed, "calibration"))
 
     def _evaluation_sampler(self, count: int) -> EvaluationSampler:
         rank, world = self._rank_and_world()

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from src.data.augmentation import Augmentation
 from src.data.image_data import ImageData
-from src.data.loaders import TensorLoader
+from src.data.loaders import Batch, TensorLoader
 from src.data.pixels import Normaliser, channel_statistics, grey, resized
+from src.data.sampling import EvaluationSampler
 
 DEVICE_BYTES = 4 * 2**30  # a larger part stays in main memory and is sent to the GPU batch by batch
 
@@ -97,6 +99,14 @@ class TensorData(ImageData):
 
     def val_dataloader(self) -> TensorLoader:
         return self._evaluation(self._val)
+
+    def whole_validation(self) -> list[Batch]:
+        sampler = EvaluationSampler(self.val_size, self.eval_batch_size)
+        return list(TensorLoader(*self._val, sampler, self._normaliser(), self._device()))
+
+    def calibration_batches(self, count: int) -> list[Batch]:
+        loader = TensorLoader(*self._train, self._calibration_sampler(), self._normaliser(), self._device())
+        return list(islice(loader, count))
 
     def test_dataloader(self) -> TensorLoader:
         """The only place that opens the test split."""

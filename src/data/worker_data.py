@@ -4,6 +4,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torchvision.transforms import v2
 
 from src.data.folder_transforms import evaluation_transform, folder_augmentation, training_transform
 from src.data.image_data import ImageData, Statistics, located
-from src.data.loaders import WorkerLoader
+from src.data.loaders import Batch, WorkerLoader
 from src.data.pixels import Normaliser, channel_statistics
 from src.data.sampling import EvaluationSampler, TrainingSampler
 from src.data.splits import stratified_subset
@@ -143,6 +144,14 @@ class WorkerData(ImageData):
     def val_dataloader(self) -> WorkerLoader:
         return self._evaluation(self._val)
 
+    def whole_validation(self) -> list[Batch]:
+        """All of them at once in memory, as float32: 1.0 GB for CelebA at 64 x 64 pixels."""
+        loader = self._loader(self._images(self._val), EvaluationSampler(self.val_size, self.eval_batch_size))
+        return _all_of(loader, len(loader))
+
+    def calibration_batches(self, count: int) -> list[Batch]:
+        return _all_of(self._loader(self._images(self._train), self._calibration_sampler()), count)
+
     def test_dataloader(self) -> WorkerLoader:
         """The only place that lists and opens the images of the test split."""
         if self._test is None:
@@ -152,3 +161,10 @@ class WorkerData(ImageData):
 
     def _evaluation(self, samples: Samples) -> WorkerLoader:
         return self._loader(self._images(samples), self._evaluation_sampler(len(samples.paths)))
+
+
+def _all_of(loader: WorkerLoader, count: int) -> list[Batch]:
+    """The first `count` batches; no worker is left that nobody asks again."""
+    batches = list(islice(loader, count))
+    loader.close()
+    return batches

@@ -48,9 +48,9 @@ def resized(
         _replace(model, name, values)
     depthwise = {layer.name for layer in graph.layers if layer.kind == "depthwise"}
     for owner in {name.rpartition(".")[0] for name in changed}:
-        _describe(model.get_submodule(owner), owner in depthwise)
+        describe(model.get_submodule(owner), owner in depthwise)
     for name, segments in graph.norms.items():
-        _describe_norm(model.get_submodule(name), sum(sizes[group] * times for group, times in segments))
+        describe_norm(model.get_submodule(name), sum(sizes[group] * times for group, times in segments))
     return model
 
 
@@ -76,7 +76,7 @@ def _replace(model: nn.Module, name: str, values: torch.Tensor) -> None:
     setattr(module, leaf, values)
 
 
-def _describe(module: nn.Module, depthwise: bool) -> None:
+def describe(module: nn.Module, depthwise: bool) -> None:
     """Brings the attributes that describe a layer in line with its tensors."""
     if isinstance(module, _ConvNd):
         first, second = module.weight.shape[:2]
@@ -95,8 +95,8 @@ def _describe(module: nn.Module, depthwise: bool) -> None:
         module.num_parameters = _length(module)
 
 
-def _describe_norm(module: nn.Module, size: int) -> None:
-    """Group and layer norms, which need not have vectors that tell their width."""
+def describe_norm(module: nn.Module, size: int) -> None:
+    """The same for group and layer norms, which need not have vectors that tell their width."""
     if isinstance(module, nn.GroupNorm):
         module.num_groups = size if module.num_groups == module.num_channels else module.num_groups
         module.num_channels = size

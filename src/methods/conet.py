@@ -11,6 +11,7 @@ from typing import Any
 from src.errors import UserError, check_whole
 from src.methods.trial_search import TrialSearch
 from src.multiples import round_to_multiple
+from src.reporting.candidates import Candidate
 from src.spaces.widths import WidthSpace, resized_config
 
 
@@ -72,6 +73,9 @@ class CONet(TrialSearch):
 
     def architecture(self) -> dict[str, Any]:
         return resized_config(self.inner, self.input_shape, self.widths)
+
+    def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
+        return resized_config(self.inner, self.input_shape, candidate.architecture)
 
     def at_bounds(self) -> tuple[int, int]:
         """How many widths stand at their minimum, and how many at their maximum."""

@@ -12,7 +12,7 @@ from typing import Any
 from src.errors import UserError, check_flag, check_range
 from src.methods.trial_search import TrialSearch
 from src.reporting import quantities
-from src.reporting.candidates import best_candidate
+from src.reporting.candidates import Candidate, best_candidate
 from src.runtime.seeds import keyed_generator
 from src.spaces.space import Genotype, SearchSpace, admissible_band
 from src.spaces.widths import WidthSpace
@@ -114,7 +114,10 @@ class RandomSearch(TrialSearch):
     def architecture(self) -> dict[str, Any]:
         """The candidate of lowest validation error (of equal ones the one of fewest MACs); without one the base."""
         best = best_candidate(self.candidates)
-        return self.space.config(best.architecture) if best else self.base
+        return self.candidate_config(best) if best else self.base
+
+    def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
+        return self.space.config(candidate.architecture)
 
     def remark(self) -> str:
         """How many candidates there were, what they cost, and how many of them did not train."""

@@ -57,7 +57,11 @@ class SearchModule(TrainingModule):
     def fresh_network(self, config: dict[str, Any], key: int) -> nn.Module:
         """The network of `config` with new weights, keyed by (seed, `key`): the same on all ranks and after resume."""
         with seeded(self.seed, "network", key):
-            return network_from(config)
+            return self.network_of(config)
+
+    def network_of(self, config: dict[str, Any]) -> nn.Module:
+        """What is trained for a model config: its network; a method may train something that is made of it."""
+        return network_from(config)
 
     def replace_network(self, network: nn.Module, config: dict[str, Any], keep_schedule: bool = False) -> None:
         """Trains `network` from the next step on, with a new optimizer. Call it on every rank with equal weights."""
@@ -106,6 +110,14 @@ class SearchModule(TrainingModule):
         """The best model config so far."""
         return self.config
 
+    def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
+        """The model config of a candidate."""
+        raise NotImplementedError
+
+    def controls(self) -> dict[str, dict[str, Any]]:
+        """Model configs that are trained beside the found one for comparison, by the names of their rows."""
+        return {}
+
     def remark(self) -> str:
         """What there is to say of the result beside the table."""
         return f"{len(self.candidates)} candidates were evaluated"
@@ -128,7 +140,7 @@ class SearchModule(TrainingModule):
             raise UserError("the checkpoint holds no architecture: it was not written by a search of this project")
         super().on_load_checkpoint(checkpoint)
         self.config = checkpoint["architecture"]
-        self.network = network_from(self.config)
+        self.network = self.network_of(self.config)
         if self._trainer is not None:
             adopt_network(self.trainer)
         self.ended = checkpoint["ended"]

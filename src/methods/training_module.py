@@ -59,10 +59,11 @@ class TrainingModule(pl.LightningModule):
 
     # what one step does
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *more) -> Tensor:
+        """What the network gives for images (B, C, H, W); `more` is handed on to it."""
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return self.network(images)
+        return self.network(images, *more)
 
     def on_fit_start(self) -> None:
         if self.channels_last:
@@ -89,7 +90,11 @@ class TrainingModule(pl.LightningModule):
         """Of a resumed run: takes what came after its checkpoint out of the logs, as it is logged again."""
         for logger in self.loggers:
             if hasattr(logger, "take_back"):
-                logger.take_back(self.trainer.global_step, self.prefix, last)
+                logger.take_back(self.log_step(), self.prefix, last)
+
+    def log_step(self) -> int:
+        """The step of what is logged next: that of the optimizer, unless a search goes on after its last one."""
+        return self.trainer.global_step
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         if self._settle_due:

@@ -14,6 +14,7 @@ from src.runtime.mistakes import config_sentence
 from src.whole_files import written_whole
 
 FILE_NAME = "architecture.yaml"
+FRONT = "front"  # the folder, in that of a run, with an architecture for each member of the Pareto front
 
 
 def save_architecture(path: str | os.PathLike, config: Mapping | DictConfig) -> None:
@@ -31,7 +32,8 @@ def save_architecture(path: str | os.PathLike, config: Mapping | DictConfig) -> 
     # OmegaConf writes what it reads back: PyYAML alone would let the string "1e5" come back as a number.
     text = OmegaConf.to_yaml(OmegaConf.create(plain))
     with written_whole(path) as temporary:
-        temporary.write_text(f"# python train.py architecture={Path(path).parent}\n{text}", encoding="utf-8")
+        given = Path(path).parent if Path(path).name == FILE_NAME else path
+        temporary.write_text(f"# python train.py architecture={given}\n{text}", encoding="utf-8")
 
 
 def load_architecture(path_or_run_folder: str | os.PathLike) -> dict[str, Any]:

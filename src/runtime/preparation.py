@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from src.data.labels import KINDS
 from src.errors import UserError
-from src.runtime.architecture import load_architecture
+from src.runtime.architecture import FRONT, load_architecture
 from src.runtime.build import build
 from src.runtime.checkpoints import RunState
 from src.runtime.loggers import close, make_loggers
@@ -93,9 +93,10 @@ def run_state(config: DictConfig, folder: Path) -> RunState:
 
 
 def _origin(config: DictConfig) -> Path:
-    """The run folder that `architecture` names, itself or by its file."""
+    """The run folder that `architecture` names, itself or by a file in it."""
     path = Path(config.architecture).expanduser().resolve()
-    return path if path.is_dir() else path.parent
+    folder = path if path.is_dir() else path.parent
+    return folder.parent if folder.name == FRONT else folder
 
 
 def _take_data_of(config: DictConfig) -> None:

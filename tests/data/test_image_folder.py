@@ -91,6 +91,21 @@ def test_validation_images_are_not_augmented(tmp_path):
     assert torch.equal(epoch(plain.val_dataloader())[0], epoch(loader)[0])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_every_process_evaluates_by_itself(tmp_path, workers):
+    """The whole validation part on each of several processes, and training images as evaluation sees them."""
+    data = folder_data(write_folder(tmp_path), augment=AUGMENT, num_workers=workers)
+    expected = epoch(data.val_dataloader())
+    data.trainer = trainer(1, 2)
+    whole = [torch.cat(parts) for parts in zip(*data.whole_validation(), strict=True)]
+    assert all(map(torch.equal, whole, expected))
+    plain = folder_data(data.root, mean=data.mean, std=data.std)
+    first, second = data.calibration_batches(2), plain.calibration_batches(2)
+    assert len(first) == 2
+    assert all(torch.equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True))
+    assert not multiprocessing.active_children()
+
+
 def test_the_test_folder_is_listed_by_the_test_loader_only(tmp_path):
     root = write_folder(tmp_path)
     for path in (root / "val").glob("*/*.jpg"):

@@ -1,0 +1,35 @@
+"""What a width search has to beat at its own budget: uniform scaling, and random widths."""
+
+from collections.abc import Sequence
+
+import torch
+
+from src.errors import UserError, check_choice
+from src.spaces.bin_space import BinSpace
+from src.spaces.width_sampling import Grid, scaled_to
+
+CONTROLS = ("uniform", "random")
+
+
+def check_controls(controls: Sequence[str]) -> list[str]:
+    """The names of `controls`, none twice; raises `UserError` where one is not known."""
+    if not isinstance(controls, (list, tuple)):
+        raise UserError(f"method.controls={controls!r} is not allowed; it must be a list of {', '.join(CONTROLS)}")
+    return list(dict.fromkeys(check_choice("method.controls", control, CONTROLS) for control in controls))
+
+
+def uniform_widths(space: BinSpace, macs: int) -> dict[str, int]:
+    """All widths of the base times the one factor with which they come nearest to `macs` from below.
+
+    Widths are rounded to what the network demands, not to bins: it is the baseline that one would set by hand.
+    """
+    order = space.costs.names
+    full, multiples = (space.costs.vector({name: values[name] for name in order})[0] for values in (space.start, space.multiples))
+    grid = Grid(multiples, full, multiples, full, space.costs.macs)
+    below, _ = scaled_to(grid, full[None], torch.tensor([macs]))
+    return dict(zip(order, below[0].to(torch.int64).tolist(), strict=True))
+
+
+def random_widths(space: BinSpace, least: int, most: int, generator: torch.Generator) -> dict[str, int]:
+    """Random bins with `least` to `most` MACs."""
+    return space.sample(1, generator, (least, most))[0]
