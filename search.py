@@ -24,7 +24,7 @@ def search(config: DictConfig) -> None:
 
     folder, data = prepare.run_folder(config), prepare.prepared_data(config)
     base, name = prepare.model_config(config), prepare.model_name(config)
-    task = build(config.task, "task")
+    task = prepare.prepared_task(config, data)
     module = build(
         config.method.module,
         "method",

@@ -17,7 +17,6 @@ def train(config: DictConfig) -> None:
     from src.methods.final_training import Recipe, table_row
     from src.runtime import preparation as prepare
     from src.runtime.architecture import save_architecture
-    from src.runtime.build import build
     from src.runtime.results import write_results
 
     folder, data = prepare.run_folder(config), prepare.prepared_data(config)
@@ -25,7 +24,7 @@ def train(config: DictConfig) -> None:
     weights = prepare.weights_file(config)
     check_range("epochs", config.epochs, 1)
     state = prepare.run_state(config, folder)
-    recipe = Recipe.from_config(config, config.trainer, build(config.task, "task"), state)
+    recipe = Recipe.from_config(config, config.trainer, prepare.prepared_task(config, data), state)
     callbacks = list(prepare.build_callbacks(config.callbacks).values())
 
     with prepare.open_loggers(config, folder, f"train-{name}-{data.name}") as loggers:

@@ -24,6 +24,8 @@ class Header(NamedTuple):
 class ArraysData(TensorData):
     """Images uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), C = 1 or 3; labels of any integer type (N,), from 0 on.
 
+    For several labels an image, labels are 0 and 1 of any integer type or bool, (N, L) with L = 2 or more.
+
     Four axes are (N, H, W, C) when the last one is 1 or 3 long and the second is not, and (N, C, H, W) when it is the
     other way round; anything else is an error. With `val_x, val_y` nothing is carved from the training images.
     """
@@ -55,6 +57,12 @@ class ArraysData(TensorData):
                 raise UserError(
                     f"{self.path}: images of {split}_x are {_sizes(shape)}, those of train_x "
                     f"{_sizes(shapes['train'])}; they must be the same"
+                )
+            rows, wanted = headers[f"{split}_y"].shape[1:], headers["train_y"].shape[1:]
+            if rows != wanted:
+                raise UserError(
+                    f"{self.path}: labels of {split}_y are (N{_rest(rows)}), those of train_y (N{_rest(wanted)}); they "
+                    "must be alike"
                 )
 
     def read_train(self) -> tuple[LabelledImages, None]:
@@ -115,8 +123,12 @@ def _checked(path: Path, headers: dict[str, Header], split: str) -> tuple[int, i
             f"{path}: {split}_x has the shape {images.shape}; it must be (N, H, W), (N, H, W, C) or (N, C, H, W) with "
             "C = 1 or 3, no axis of length 0, and one axis only that can be C"
         )
-    if labels.dtype.kind not in "iu" or len(labels.shape) != 1:
-        raise UserError(f"{path}: {split}_y is {labels.dtype} {labels.shape}; labels must be integers of shape (N,)")
+    several = len(labels.shape) == 2 and labels.shape[1] > 1
+    if labels.dtype.kind not in ("biu" if several else "iu") or (len(labels.shape) != 1 and not several):
+        raise UserError(
+            f"{path}: {split}_y is {labels.dtype} {labels.shape}; labels must be integers of shape (N,), or 0 and 1 of "
+            "shape (N, L), where an image has several"
+        )
     if images.shape[0] != labels.shape[0]:
         raise UserError(f"{path}: {split}_x has {images.shape[0]} images, but {split}_y has {labels.shape[0]} labels")
     sides = list(images.shape[1:])
@@ -135,3 +147,7 @@ def _read(path: str | os.PathLike, split: str) -> LabelledImages:
 
 def _sizes(shape: tuple[int, int, int]) -> str:
     return "{} x {} pixels in {} channels".format(*shape[1:], shape[0])
+
+
+def _rest(shape: tuple[int, ...]) -> str:
+    return f", {shape[0]}" if shape else ","

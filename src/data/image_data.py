@@ -10,6 +10,7 @@ from hydra.utils import to_absolute_path
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from src.data.labels import KINDS, check_known, counted, label_kind
 from src.data.loaders import Batch
 from src.data.sampling import EvaluationSampler, SubsetSampler, TrainingSampler
 from src.data.splits import stratified_split, stratified_subset
@@ -24,8 +25,11 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 class ImageData(LightningDataModule, ABC):
     """Images and their classes; batches are `(images float32 (B, C, H, W) normalised, labels int64 (B,))`.
 
+    Where an image has several labels, they are int64 (B, L) of 0 and 1, and "classes" are the L attributes.
+
     After `prepare_data()` and `setup()`: `num_classes`, `channels`, `input_shape` (C, H, W), `mean` and `std` (C
-    numbers, of images scaled to [0, 1]), `class_names` (or None), and the sizes `train_size` and `val_size`.
+    numbers, of images scaled to [0, 1]), `targets` ("class" or "attributes"), `class_names` (or None), and the sizes
+    `train_size` and `val_size`.
 
     The validation images are carved from the training data, stratified and keyed by `seed`, unless the set brings its
     own. The test split is opened by `test_dataloader()` and by nothing else.
@@ -64,7 +68,7 @@ class ImageData(LightningDataModule, ABC):
         self.seed = check_whole("data.seed", seed, 0)
         self.order_seed = self.seed  # of order and augmentation; a repeated training changes it and keeps the split
         self.limit = None if limit is None else check_whole("data.limit", limit, 1)
-        self.num_classes = None if num_classes is None else check_whole("data.num_classes", num_classes, 2)
+        self.num_classes = None if num_classes is None else check_whole("data.num_classes", num_classes, 1)
         if channels not in (None, 1, 3) or isinstance(channels, bool):
             raise UserError(f"data.channels={channels!r} is not allowed; it must be 1, 3 or null (as the images are)")
         if isinstance(val_fraction, bool) or not isinstance(val_fraction, (int, float)) or not 0 < val_fraction < 1:
@@ -75,6 +79,7 @@ class ImageData(LightningDataModule, ABC):
         self.mean = self.std = None
         self._given_statistics = _given_statistics(mean, std)
         self.input_shape: tuple[int, int, int] | None = None
+        self.targets: str | None = None
         self.class_names: list[str] | None = None
         self.train_size = self.val_size = None
 
@@ -126,30 +131,19 @@ class ImageData(LightningDataModule, ABC):
         return EvaluationSampler(count, self.eval_batch_size, rank=rank, world=world)
 
     def _take_classes(self, labels: Tensor, class_names: Sequence[str] | None) -> None:
-        """Set `num_classes` and `class_names` from all training labels (N,)."""
-        count = int(labels.max()) + 1 if len(labels) else 0
-        present = torch.bincount(labels, minlength=count) if len(labels) and int(labels.min()) >= 0 else None
-        if present is None or count < 2 or bool((present == 0).any()):
-            found = labels.unique().tolist()
-            shown = ", ".join(map(str, found[:12])) + (", ..." if len(found) > 12 else "")
-            raise UserError(
-                f"data {self.name}: the training labels are {shown or 'none'}; they must be 0, 1, ... up to the "
-                "number of classes less one, two classes at least, with none left out"
-            )
+        """Set `targets`, `num_classes` and `class_names` from all training labels (N,) or (N, L)."""
+        count, kind = counted(self.name, labels), label_kind(labels)
         if self.num_classes not in (None, count):
-            raise UserError(f"data.num_classes={self.num_classes} is not allowed; data {self.name} has {count} classes")
-        self.num_classes = count
+            raise UserError(
+                f"data.num_classes={self.num_classes} is not allowed; data {self.name} has {count} {KINDS[kind][0]}"
+            )
+        self.num_classes, self.targets = count, kind
         if class_names is not None and len(class_names) == count:
             self.class_names = list(map(str, class_names))
 
     def _check_labels(self, labels: Tensor, split: str) -> None:
-        """Raises `UserError` when labels (N,) of another split are no classes of the training data."""
-        wrong = labels[(labels < 0) | (labels >= self.num_classes)]
-        if len(wrong):
-            raise UserError(
-                f"data {self.name}: the {split} labels hold {int(wrong[0])}, which is no class of the training data; "
-                f"they must be from 0 to {self.num_classes - 1}"
-            )
+        """Raises `UserError` when labels of another split are no classes of the training data."""
+        check_known(self.name, labels, split, self.targets, self.num_classes)
 
     def _carve(self, labels: Tensor, own_validation: bool) -> tuple[Tensor, Tensor | None]:
         """Indices into the training data (training, validation); validation is None where the set brings its own."""
@@ -175,7 +169,8 @@ class ImageData(LightningDataModule, ABC):
             state = "not set up"
         else:
             shape = "x".join(map(str, self.input_shape))
-            state = f"{self.train_size} training, {self.val_size} validation images {shape}, {self.num_classes} classes"
+            state = f"{self.train_size} training, {self.val_size} validation images {shape}, "
+            state += f"{self.num_classes} {KINDS[self.targets][0]}"
         return f"{type(self).__name__}({self.name!r}, {state}, batch_size={self.batch_size}, seed={self.seed})"
 
     __str__ = __repr__  # Lightning's opens every loader, the test loader among them

@@ -27,7 +27,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class ImageLoader(ABC):
-    """Base: batches `(images float32 (B, C, H, W), labels int64 (B,))` of one rank, in the sampler's order."""
+    """Base: batches `(images float32 (B, C, H, W), labels int64 (B,) or (B, L))` of one rank, in sampler's order."""
 
     batch_sampler = None  # Lightning asks for it wherever there is a `sampler`
 

@@ -17,7 +17,7 @@ DEVICE_BYTES = 4 * 2**30  # a larger part stays in main memory and is sent to th
 
 
 class LabelledImages(NamedTuple):
-    """images: uint8 (N, C, H, W) with C = 1 or 3; labels: int64 (N,)."""
+    """images: uint8 (N, C, H, W) with C = 1 or 3; labels: int64 (N,), or (N, L) of 0 and 1."""
 
     images: Tensor
     labels: Tensor

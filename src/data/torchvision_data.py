@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from src.data.image_data import located
+from src.data.labels import label_of_item, stacked
 from src.data.pixels import resized
 from src.data.tensor_data import LabelledImages, TensorData
 from src.data.torchvision_files import absent_file, archive, damaged_file, official_files
@@ -22,7 +23,7 @@ from src.errors import UserError, did_you_mean
 
 
 class TorchvisionData(TensorData):
-    """A map-style data set whose items are (PIL image or uint8 tensor (C, H, W), class).
+    """A map-style data set whose items are (PIL image or uint8 tensor (C, H, W), class or row of 0 and 1).
 
     dataset: the class, such as `torchvision.datasets.SVHN`, or `SVHN` for short.
     train, test: nodes with arguments of the class, and with `_target_` where it is not `dataset`. `root`, and
@@ -135,7 +136,7 @@ class TorchvisionData(TensorData):
         for index in range(len(dataset)):
             image, label = dataset[index]
             images.append(self._uint8(image))
-            labels.append(_label(self.name, label))
+            labels.append(label_of_item(self.name, label))
             if images[-1].shape[-2:] != images[0].shape[-2:]:
                 first, other = ("{} x {}".format(*images[i].shape[-2:]) for i in (0, -1))
                 raise UserError(
@@ -144,7 +145,7 @@ class TorchvisionData(TensorData):
         channels = max((len(image) for image in images), default=1)
         images = [image.expand(channels, -1, -1) for image in images]
         empty = torch.empty(0, 1, 1, 1, dtype=torch.uint8)
-        return LabelledImages(torch.stack(images) if images else empty, torch.tensor(labels, dtype=torch.int64))
+        return LabelledImages(torch.stack(images) if images else empty, stacked(self.name, labels))
 
     def _uint8(self, image: Image.Image | Tensor) -> Tensor:
         """One image as uint8 (1 or 3, H, W), at `image_size` if that is given."""
@@ -205,15 +206,8 @@ def _held_arrays(dataset: Dataset) -> LabelledImages | None:
     return None
 
 
-def _serves(dataset: Dataset, images: Tensor, labels: Sequence[int], index: int) -> bool:
+def _serves(dataset: Dataset, images: Tensor, labels: Sequence, index: int) -> bool:
     image, label = dataset[index]
-    if not isinstance(image, Image.Image) or int(label) != int(labels[index]):
+    if not isinstance(image, Image.Image) or not np.array_equal(np.asarray(label), np.asarray(labels[index])):
         return False
     return torch.equal(pil_to_tensor(image), images[index])
-
-
-def _label(name: str, label: Any) -> int:
-    try:
-        return int(label)
-    except (TypeError, ValueError):
-        raise UserError(f"data {name}: a label is {type(label).__name__}; it must be a whole number") from None

@@ -8,8 +8,12 @@ from torchvision.datasets.utils import check_integrity
 def official_files(data_class: type, root: Path) -> list[tuple[Path, str | None]]:
     """(file, MD5 or None) of every file that `data_class` needs under `root`; empty where the class does not tell.
 
-    Known are the layouts of CIFAR (a folder of batches), MNIST (the unzipped idx files) and SVHN (a file a split).
+    Known are the layouts of CIFAR (a folder of batches), MNIST (the unzipped idx files), SVHN (a file a split) and
+    CelebA (text files; its images, which come in an archive, are not among them).
     """
+    if hasattr(data_class, "base_folder") and hasattr(data_class, "file_list"):
+        folder = root / data_class.base_folder
+        return [(folder / name, md5) for _, md5, name in data_class.file_list if not name.endswith((".zip", ".7z"))]
     if hasattr(data_class, "base_folder") and hasattr(data_class, "train_list"):
         folder = root / data_class.base_folder
         files = [(folder / name, md5) for name, md5 in [*data_class.train_list, *data_class.test_list]]

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from src.data.labels import KINDS
 from src.errors import UserError
 from src.runtime.architecture import FRONT, load_architecture
 from src.runtime.build import build
@@ -68,6 +69,19 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
         with written_whole(Path(HydraConfig.get().runtime.output_dir) / ".hydra" / "resolved.yaml") as path:
             OmegaConf.save(config, path, resolve=True)
     return data
+
+
+def prepared_task(config: DictConfig, data: pl.LightningDataModule) -> Any:
+    """The task of a run; raises `UserError` where it takes other labels than `data`, which is set up, gives.
+
+    Both say it by `targets`, "class" or "attributes"; a task or data of the user's own that does not say is believed.
+    """
+    task = build(config.task, "task")
+    takes, gives = (getattr(part, "targets", None) for part in (task, data))
+    if all(isinstance(kind, str) and kind in KINDS for kind in (takes, gives)) and takes != gives:
+        fitting = {"class": "classification", "attributes": "multilabel"}[gives]
+        raise UserError(f"data {data.name} has {KINDS[gives][1]}: give task={fitting}")
+    return task
 
 
 def run_state(config: DictConfig, folder: Path) -> RunState:

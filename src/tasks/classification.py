@@ -8,9 +8,7 @@ from torch.nn import functional
 from torchmetrics import Metric, MetricCollection
 
 from src.errors import UserError, check_range
-
-# The weight of each auxiliary head's loss, from the GoogLeNet paper (Szegedy et al., 2015, section 5).
-AUXILIARY_WEIGHT = 0.3
+from src.tasks.heads import loss_of_heads, main_output
 
 
 class Classification:
@@ -19,6 +17,8 @@ class Classification:
     Networks may return a tuple in training: the first element holds the logits, the others those of auxiliary heads
     (torchvision's `googlenet` and `inception_v3`), which add 0.3 times their loss each; metrics use the first.
     """
+
+    targets = "class"  # what it takes of the data: the number of one class an image
 
     def __init__(self, num_classes: int, label_smoothing: float = 0.0) -> None:
         if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 2:
@@ -35,13 +35,9 @@ class Classification:
         Raises:
             UserError: the logits are not of shape (B, num_classes).
         """
-        heads = [head for head in outputs if head is not None] if isinstance(outputs, (tuple, list)) else [outputs]
-        for head in heads:
-            self._check(head)
-        total = self._cross_entropy(heads[0], targets)
-        for head in heads[1:]:
-            total = total + AUXILIARY_WEIGHT * self._cross_entropy(head, targets)
-        return total
+        return loss_of_heads(
+            outputs, lambda logits: self._cross_entropy(logits, targets), self.num_classes, "classification", "classes"
+        )
 
     def metrics(self) -> MetricCollection:
         """`error`, in percent, and with more than 20 classes `error_top5`; update them with (outputs, targets)."""
@@ -52,15 +48,6 @@ class Classification:
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
-
-    def _check(self, logits: Any) -> None:
-        if not isinstance(logits, Tensor):
-            raise UserError(f"the network returns a {type(logits).__name__}; classification needs logits, a tensor")
-        if logits.ndim != 2 or logits.shape[1] != self.num_classes:
-            raise UserError(
-                f"the network returns a tensor of shape {tuple(logits.shape)}, but the data has {self.num_classes}"
-                f" classes: it must be (batch, {self.num_classes}); check model.num_classes"
-            )
 
 
 class ErrorRate(Metric):
@@ -89,8 +76,3 @@ class ErrorRate(Metric):
 
     def compute(self) -> Tensor:
         return 100.0 * self.wrong / self.seen
-
-
-def main_output(outputs: Tensor | tuple) -> Tensor:
-    """The logits (B, classes) of a network that may return those of auxiliary heads after them."""
-    return outputs[0] if isinstance(outputs, (tuple, list)) else outputs

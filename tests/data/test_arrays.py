@@ -51,6 +51,32 @@ def test_the_three_layouts_hold_the_same_images():
     assert torch.equal(channels_first(grey), channels_first(grey[:, None]))
 
 
+def rows(count, number):
+    """Labels (count, number) of 0 and 1: the binary digits of the images' indices."""
+    return np.arange(count)[:, None] >> np.arange(number) & 1
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64])
+def test_several_labels_an_image(tmp_path, kind):
+    changes = {"train_y": rows(40, 3).astype(kind), "test_y": rows(12, 3).astype(kind)}
+    data = loaded(written(tmp_path, **changes), val_fraction=0.2, limit=16, mean=0, std=1)
+    assert (data.train_size, data.val_size, data.num_classes, data.targets) == (16, 8, 3, "attributes")
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        images, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
+        given = {image.numpy().tobytes(): row for image, row in zip(pixels(40, 8, 9, 3), rows(40, 3), strict=True)}
+        for image, label in zip((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1), labels, strict=True):
+            assert label.tolist() == given[image.contiguous().numpy().tobytes()].tolist()
+    tested = torch.cat([labels for _, labels in data.test_dataloader()])
+    assert tested.dtype == torch.int64
+    assert tested.tolist() == rows(12, 3).tolist()
+
+
+def test_a_wrong_label_among_several_of_a_test_image_is_found(tmp_path):
+    data = loaded(written(tmp_path, train_y=rows(40, 3), test_y=rows(12, 3) - 1))
+    with pytest.raises(UserError, match=r"test labels hold -1; where an image has several labels each must be 0 or 1"):
+        data.test_dataloader()
+
+
 class Trap:
     """Unpickled, it fails the test: a .npz from a stranger must not run code here."""
 
@@ -70,6 +96,11 @@ class Trap:
         ({"train_x": np.zeros((0, 8, 9), np.uint8)}, r"no axis of length 0"),
         ({"train_y": np.zeros(40)}, r"train_y is float64 \(40,\); labels must be integers of shape \(N,\)"),
         ({"train_y": np.zeros((40, 1), int)}, r"train_y is int64 \(40, 1\)"),
+        ({"train_y": np.zeros((40, 2), int)}, r"test_y are \(N,\), those of train_y \(N, 2\); they must be alike"),
+        ({"test_y": np.zeros((12, 2), int)}, r"test_y are \(N, 2\), those of train_y \(N,\); they must be alike"),
+        ({"train_y": rows(40, 3), "test_y": rows(12, 2)}, r"test_y are \(N, 2\), those of train_y \(N, 3\)"),
+        ({"train_y": rows(40, 3) * 2, "test_y": rows(12, 3)}, r"training labels hold 2; .* each must be 0 or 1"),
+        ({"train_y": rows(40, 7), "test_y": rows(12, 7)}, r"attribute 6 is 0 on every training image"),
         ({"train_y": np.arange(39)}, r"train_x has 40 images, but train_y has 39 labels"),
         ({"test_x": np.zeros((12, 8, 9), np.uint8)}, r"test_x are 8 x 9 pixels in 1 channels, those of train_x"),
         ({"train_y": np.array([Trap()] * 40)}, r"train_y is object .* labels must be integers"),

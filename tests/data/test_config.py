@@ -28,7 +28,7 @@ def built(name, *overrides):
 
 def test_all_of_them_are_here():
     named = {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet"}
-    assert set(NAMES) == named | {"arrays", "image_folder", "torchvision"}
+    assert set(NAMES) == named | {"arrays", "celeba", "image_folder", "torchvision"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,7 +44,7 @@ def test_every_key_is_an_argument(name):
     """Sets without a default file are built by the tests of their own classes."""
     data = instantiate(composed(name).data)
     assert (data.name, data.seed) == (name, 3)
-    assert data.num_classes == {"cifar100": 100, "imagenet": 1000, "image_folder": None}.get(name, 10)
+    assert data.num_classes == {"cifar100": 100, "imagenet": 1000, "image_folder": None, "celeba": None}.get(name, 10)
 
 
 def test_the_root_comes_from_the_environment(monkeypatch, tmp_path):

@@ -20,6 +20,7 @@ from tests.data.sets import MemoryData, memory_data, pixels, trainer
         ({"limit": 4}, r"data\.limit=4 .* number of classes, 5"),
         ({"channels": 2}, r"data\.channels=2 is not allowed; it must be 1, 3 or null"),
         ({"num_classes": 7}, r"data\.num_classes=7 is not allowed; data memory has 5 classes"),
+        ({"num_classes": 1}, r"data\.num_classes=1 is not allowed; data memory has 5 classes"),
         ({"val_fraction": 0}, r"data\.val_fraction=0 is not allowed; it must be above 0 and below 1"),
         ({"val_fraction": 1.0}, r"data\.val_fraction=1\.0 is not allowed"),
         ({"val_fraction": 0.01}, r"data\.val_fraction=0\.01 leaves class \d"),

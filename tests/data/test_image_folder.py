@@ -33,8 +33,8 @@ def test_split_shape_and_classes(tmp_path):
     data = folder_data(write_folder(tmp_path))
     assert (data.train_size, data.val_size, data.num_classes) == (16, 4, 2)
     assert (data.input_shape, data.channels, data.class_names) == ((3, 16, 16), 3, ["ant", "bee"])
-    assert {path for path, _ in data._train}.isdisjoint(path for path, _ in data._val)
-    assert all("/train/" in path for path, _ in data._train + data._val)
+    assert set(data._train.paths).isdisjoint(data._val.paths)
+    assert all("/train/" in path for path in data._train.paths + data._val.paths)
     images, labels = epoch(data.val_dataloader())
     assert images.dtype == torch.float32
     assert labels.tolist() == [0, 0, 1, 1]
@@ -91,6 +91,21 @@ def test_validation_images_are_not_augmented(tmp_path):
     assert torch.equal(epoch(plain.val_dataloader())[0], epoch(loader)[0])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_every_process_evaluates_by_itself(tmp_path, workers):
+    """The whole validation part on each of several processes, and training images as evaluation sees them."""
+    data = folder_data(write_folder(tmp_path), augment=AUGMENT, num_workers=workers)
+    expected = epoch(data.val_dataloader())
+    data.trainer = trainer(1, 2)
+    whole = [torch.cat(parts) for parts in zip(*data.whole_validation(), strict=True)]
+    assert all(map(torch.equal, whole, expected))
+    plain = folder_data(data.root, mean=data.mean, std=data.std)
+    first, second = data.calibration_batches(2), plain.calibration_batches(2)
+    assert len(first) == 2
+    assert all(torch.equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True))
+    assert not multiprocessing.active_children()
+
+
 def test_the_test_folder_is_listed_by_the_test_loader_only(tmp_path):
     root = write_folder(tmp_path)
     for path in (root / "val").glob("*/*.jpg"):
@@ -106,8 +121,8 @@ def test_with_both_folders_val_validates_and_test_tests(tmp_path):
     data = folder_data(write_folder(tmp_path, splits=("train", "val", "test")))
     assert (data.train_size, data.val_size) == (20, 20)
     data.test_dataloader()
-    assert all("/val/" in path for path, _ in data._val)
-    assert all("/test/" in path for path, _ in data._test)
+    assert all("/val/" in path for path in data._val.paths)
+    assert all("/test/" in path for path in data._test.paths)
 
 
 def test_an_unlabelled_test_folder_is_not_used(tmp_path):
@@ -116,7 +131,7 @@ def test_an_unlabelled_test_folder_is_not_used(tmp_path):
     (root / "test").mkdir()
     data = folder_data(root)
     data.test_dataloader()
-    assert (data.val_size, data._test[0][0]) == (4, str(root / "val" / "ant" / "0.jpg"))
+    assert (data.val_size, data._test.paths[0]) == (4, str(root / "val" / "ant" / "0.jpg"))
 
 
 def test_ranks_share_the_images(tmp_path):

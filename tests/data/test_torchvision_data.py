@@ -38,6 +38,25 @@ class Transformed(Painted):
 HERE = "tests.data.test_torchvision_data"
 
 
+def multi_hot(index):
+    """0 and 1 as data sets serve them: floats, in a tensor."""
+    return torch.tensor([index, 1 - index]).float()
+
+
+class Attributed(Painted):
+    """A set of several labels an image."""
+
+    def __init__(self, split="train", label=multi_hot):
+        super().__init__(split, label=label)
+
+
+class Torn(Attributed):
+    """Images with unequal numbers of labels, or labels that are no whole numbers."""
+
+    def __init__(self, split="train", odd=False):
+        super().__init__(split, label=lambda index: [0.5, 1] if odd else [1] * (index + 1))
+
+
 def painted(*overrides, name="Painted"):
     options = ["val_fraction=0.34", "batch_size=4"]
     return built("torchvision", f"dataset={HERE}.{name}", *options, *overrides)
@@ -78,6 +97,18 @@ def test_a_set_of_ones_own_is_read_image_by_image():
     data = painted()
     assert (data.train_size, data.val_size, data.input_shape) == (8, 4, (3, 6, 6))
     assert data._nodes["test"]["split"] == "test"
+
+
+def test_a_set_with_several_labels_an_image():
+    data = painted(name="Attributed")
+    assert (data.targets, data.num_classes, data.train_size, data.val_size) == ("attributes", 2, 8, 4)
+    assert torch.cat([data._train.labels, data._val.labels]).sum(0).tolist() == [6, 6]
+    labels = torch.cat([labels for _, labels in data.test_dataloader()])
+    assert labels.tolist() == [[0, 1], [1, 0]] * 6
+    with pytest.raises(UserError, match="the images have different numbers of labels"):
+        painted(name="Torn")
+    with pytest.raises(UserError, match="a label is list; it must be a whole number, or a row of 0 and 1"):
+        painted("+train.odd=true", "+test.odd=true", name="Torn")
 
 
 def test_images_of_different_sizes_need_a_size():

@@ -14,6 +14,7 @@ from src.data.torchvision_files import absent_file, archive, official_files
         (datasets.MNIST, 4, "MNIST/raw/train-images-idx3-ubyte"),
         (datasets.KMNIST, 4, "KMNIST/raw/train-images-idx3-ubyte"),
         (datasets.SVHN, 2, "train_32x32.mat"),
+        (datasets.CelebA, 5, "celeba/list_attr_celeba.txt"),
     ],
 )
 def test_known_layouts(data_class, count, first):

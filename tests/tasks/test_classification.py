@@ -7,7 +7,8 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.errors import UserError
-from src.tasks.classification import AUXILIARY_WEIGHT, Classification, main_output
+from src.tasks.classification import Classification
+from src.tasks.heads import AUXILIARY_WEIGHT, main_output
 
 
 def random_batch(classes, size=64):
