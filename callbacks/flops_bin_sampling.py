@@ -111,7 +111,7 @@ class FlopsBinSampling(pl.Callback):
         self._take_up()
         if self.epoch_winners.any():
             name = f"{getattr(pl_module, 'prefix', '')}winner_entropy"
-            pl_module.log(name, float(entropy(self.epoch_winners)), rank_zero_only=True)
+            pl_module.log(name, float(entropy(self.epoch_winners)), sync_dist=trainer.world_size > 1)
             self.epoch_winners.zero_()
 
     def _take_up(self) -> None:

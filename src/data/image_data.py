@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -115,8 +115,8 @@ class ImageData(LightningDataModule, ABC):
         )
 
     @abstractmethod
-    def whole_validation(self) -> list[Batch]:
-        """All validation batches, on every process alike: for what each process evaluates by itself."""
+    def whole_validation(self) -> Iterable[Batch]:
+        """All validation batches, on every process alike and as often as wanted: what each evaluates by itself on."""
 
     @abstractmethod
     def calibration_batches(self, images: int) -> list[Batch]:

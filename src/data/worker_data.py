@@ -2,9 +2,9 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -63,6 +63,9 @@ def opened(path: str) -> Iterator[Image.Image]:
         raise UserError(f"the image {path} is gone: it was there when the run began") from error
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's for damaged files of various formats
         raise UserError(f"the image {path} cannot be read, it is damaged ({error})") from error
+
+
+MEMORY_BYTES = 2 * 2**30  # a larger validation part is read again for each candidate of a search
 
 
 class WorkerData(ImageData):
@@ -144,13 +147,13 @@ class WorkerData(ImageData):
     def val_dataloader(self) -> WorkerLoader:
         return self._evaluation(self._val)
 
-    def whole_validation(self) -> list[Batch]:
-        """All of them at once in memory, as float32: 1.0 GB for CelebA at 64 x 64 pixels."""
+    def whole_validation(self) -> Iterable[Batch]:
+        """Kept in memory as float32 where they fit (1.0 GB for CelebA at 64 x 64 pixels), else read again each time."""
         loader = self._loader(self._images(self._val), EvaluationSampler(self.val_size, self.eval_batch_size))
-        return _all_of(loader, len(loader))
+        return _all_of(loader) if 4 * self.val_size * prod(self.input_shape) <= MEMORY_BYTES else loader
 
-    def calibration_batches(self, count: int) -> list[Batch]:
-        return _all_of(self._loader(self._images(self._train), self._calibration_sampler()), count)
+    def calibration_batches(self, images: int) -> list[Batch]:
+        return _all_of(self._loader(self._images(self._train), self._calibration_sampler(images)))
 
     def test_dataloader(self) -> WorkerLoader:
         """The only place that lists and opens the images of the test split."""
@@ -163,8 +166,8 @@ class WorkerData(ImageData):
         return self._loader(self._images(samples), self._evaluation_sampler(len(samples.paths)))
 
 
-def _all_of(loader: WorkerLoader, count: int) -> list[Batch]:
-    """The first `count` batches; no worker is left that nobody asks again."""
-    batches = list(islice(loader, count))
+def _all_of(loader: WorkerLoader) -> list[Batch]:
+    """All batches; no worker is left that nobody asks again."""
+    batches = list(loader)
     loader.close()
     return batches

@@ -212,7 +212,8 @@ class CafeNet(SearchModule):
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
         for name, metrics in self._more_metrics.items():
-            self.log(f"{self.prefix}val/error_{name}", metrics.compute()["error"])
+            error = metrics.compute()["error"]
+            self.log(f"{self.prefix}val/error_{name}", error, sync_dist=self.trainer.world_size > 1)
             metrics.reset()
 
     def on_train_epoch_end(self) -> None:

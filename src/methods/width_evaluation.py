@@ -5,7 +5,7 @@ so that the validation images do not choose and judge at once: the maximum of no
 more candidates there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class WidthEvaluation:
         network: ElasticNetwork,
         task,
         calibration: Batches,
-        validation: Batches,
+        validation: Iterable[tuple[Tensor, Tensor]],
         reduce: str = "min_train_loss",
         context=nullcontext,
     ) -> None:
@@ -95,9 +95,8 @@ class WidthEvaluation:
     def error(self, path: Path, statistics: Statistics) -> float:
         """The validation error in percent."""
         self.network.eval()
-        metrics = self.task.metrics().to(self.validation[0][0].device)
-        for metric in metrics.values():
-            metric.sync_on_compute = False  # other ranks evaluate other widths
+        device = next(self.network.parameters()).device
+        metrics = self.task.metrics(sync_on_compute=False).to(device)  # other ranks evaluate other widths
         for images, targets in self.validation:
             metrics.update(self.network(images, path, statistics), targets)
         return float(metrics.compute()["error"])

@@ -39,11 +39,14 @@ class Classification:
             outputs, lambda logits: self._cross_entropy(logits, targets), self.num_classes, "classification", "classes"
         )
 
-    def metrics(self) -> MetricCollection:
-        """`error`, in percent, and with more than 20 classes `error_top5`; update them with (outputs, targets)."""
-        metrics: dict[str, Metric] = {"error": ErrorRate()}
+    def metrics(self, **options: Any) -> MetricCollection:
+        """`error`, in percent, and with more than 20 classes `error_top5`; update them with (outputs, targets).
+
+        options: those of torchmetrics, `sync_on_compute=False` say for what a rank measures by itself.
+        """
+        metrics: dict[str, Metric] = {"error": ErrorRate(**options)}
         if self.num_classes > 20:
-            metrics["error_top5"] = ErrorRate(top_k=5)
+            metrics["error_top5"] = ErrorRate(top_k=5, **options)
         return MetricCollection(metrics, compute_groups=False)
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:

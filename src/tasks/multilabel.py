@@ -60,12 +60,15 @@ class Multilabel:
 
         return loss_of_heads(outputs, cross_entropy, self.num_classes, "multi-label classification", "attributes")
 
-    def metrics(self) -> MetricCollection:
-        """In percent: `error`, `exact_match_error`, `mean_average_precision`; update them with (outputs, targets)."""
+    def metrics(self, **options: Any) -> MetricCollection:
+        """In percent: `error`, `exact_match_error`, `mean_average_precision`; update them with (outputs, targets).
+
+        options: those of torchmetrics, `sync_on_compute=False` say for what a rank measures by itself.
+        """
         metrics: dict[str, Metric] = {
-            "error": AttributeErrorRate(),
-            "exact_match_error": AttributeErrorRate(exact_match=True),
-            "mean_average_precision": MeanAveragePrecision(),
+            "error": AttributeErrorRate(**options),
+            "exact_match_error": AttributeErrorRate(exact_match=True, **options),
+            "mean_average_precision": MeanAveragePrecision(**options),
         }
         return MetricCollection(metrics, compute_groups=False)
 

@@ -48,7 +48,10 @@ METHODS = [
     Method("random", ("method.trials=4", "method.epochs_per_trial=2"), candidates=4, seconds=8),
     Method(
         "cafenet",
-        ("method.epochs=4", "method.evaluations=24", "method.population=8", "method.max_macs=0.6"),
+        (
+            *("method.epochs=4", "method.evaluations=24", "method.population=8", "method.max_macs=0.6"),
+            *("method.bin_rule=uniform", "method.bins_per_group=4"),
+        ),
         candidates=24,
         seconds=10,
     ),
