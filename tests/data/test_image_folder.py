@@ -94,14 +94,14 @@ def test_validation_images_are_not_augmented(tmp_path):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_every_process_evaluates_by_itself(tmp_path, workers):
     """The whole validation part on each of several processes, and training images as evaluation sees them."""
-    data = folder_data(write_folder(tmp_path), augment=AUGMENT, num_workers=workers)
+    data = folder_data(write_folder(tmp_path), augment=AUGMENT, num_workers=workers, eval_batch_size=4)
     expected = epoch(data.val_dataloader())
     data.trainer = trainer(1, 2)
     whole = [torch.cat(parts) for parts in zip(*data.whole_validation(), strict=True)]
     assert all(map(torch.equal, whole, expected))
-    plain = folder_data(data.root, mean=data.mean, std=data.std)
-    first, second = data.calibration_batches(2), plain.calibration_batches(2)
-    assert len(first) == 2
+    plain = folder_data(data.root, mean=data.mean, std=data.std, eval_batch_size=4)
+    first, second = data.calibration_batches(10), plain.calibration_batches(10)
+    assert [len(labels) for _, labels in first] == [4, 3, 3]
     assert all(torch.equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True))
     assert not multiprocessing.active_children()
 
