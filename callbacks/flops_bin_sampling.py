@@ -62,6 +62,7 @@ class FlopsBinSampling(pl.Callback):
         self.epoch_winners = torch.zeros(self.k_train, dtype=torch.int64)  # steps of this epoch that each place has won
         self._numbers: list[tuple[int, ...]] = []  # the candidates of the step under way
         self._pending: list[tuple] = []  # steps whose results still lie on the device
+        self._loaded: dict[str, Tensor] | None = None  # sums of a checkpoint that came before `setup`
 
     def __repr__(self) -> str:
         names = ("offset_r", "k_train", "zone_border", "zone_unit", "warmup_epochs", "exploration", "sandwich")
@@ -78,6 +79,9 @@ class FlopsBinSampling(pl.Callback):
         )
         if self.statistics is None:
             self.statistics = WidthStatistics(self.sharing.counts)
+        if self._loaded is not None:
+            self.statistics.load_state_dict(self._loaded)
+            self._loaded = None
 
     # before a step
 
@@ -164,9 +168,10 @@ class FlopsBinSampling(pl.Callback):
         return state | ({"statistics": self.statistics.state_dict()} if self.statistics else {})
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """After `setup`, which makes what the sums are kept in."""
         self.epoch_winners = state_dict["epoch_winners"].clone()
-        if "statistics" in state_dict:
+        if self.statistics is None:  # `setup` makes what the sums are kept in
+            self._loaded = state_dict.get("statistics")
+        elif "statistics" in state_dict:
             self.statistics.load_state_dict(state_dict["statistics"])
 
 

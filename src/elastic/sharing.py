@@ -10,7 +10,7 @@ With bins, c, r and the zone count bins (unit "bin") or the units of channels th
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import combinations, islice
+from itertools import combinations
 
 import torch
 
@@ -47,9 +47,9 @@ def count_index_sets(width: int, offset: int, size: int, border: str = "clip") -
 def all_index_sets(edges: Sequence[int], bins: int, offset: int, border: str = "clip") -> Iterator[tuple[int, ...]]:
     """Every set of units that `bins` leading bins of `edges` may stand for; the first is the prefix.
 
-    All have the same number of units. Where bins differ in size (a short last one, say) the bins that were chosen may
-    hold too many or too few units: then the last of them is cut, or the first units of the zone that are left out are
-    added. That is ours; the paper says nothing of bins of unequal size.
+    They differ, and all have the same number of units: where bins are of unequal size (a short last one, say), as many
+    units as the smallest bin of the zone has stand for a bin, and of the rest of each the last units may go, or come
+    though the bin is left out. That is ours; the paper says nothing of unequal bins.
     """
     base, end, free = base_and_zone(bins, offset, len(edges), border)
     for chosen in combinations(range(base, end), free):
@@ -57,13 +57,24 @@ def all_index_sets(edges: Sequence[int], bins: int, offset: int, border: str = "
 
 
 def _units(edges: Sequence[int], bins: int, base: int, end: int, chosen: tuple[int, ...]) -> tuple[int, ...]:
+    """The units of the base and of the `chosen` bins of the zone, as many as `bins` leading bins have.
+
+    A chosen bin keeps its first unit and one that is left out never gets it, so other bins make another set.
+    """
     starts = (0, *edges)
-    width = starts[bins]
-    units = [*range(starts[base]), *(unit for b in chosen for unit in range(starts[b], starts[b + 1]))]
-    if len(units) < width:
-        left_out = (unit for b in range(base, end) if b not in chosen for unit in range(starts[b], starts[b + 1]))
-        units = sorted([*units, *islice(left_out, width - len(units))])
-    return tuple(units[:width])
+    sizes = {b: starts[b + 1] - starts[b] for b in range(base, end)}
+    smallest = min(sizes.values(), default=0)
+    spans = {b: (starts[b], starts[b + 1]) for b in chosen}
+    more = starts[bins] - starts[base] - sum(sizes[b] for b in chosen)
+    for b in sizes if more > 0 else reversed(chosen):
+        loose = min(abs(more), sizes[b] - smallest)
+        if more > 0 and b not in chosen:
+            spans[b] = (starts[b + 1] - loose, starts[b + 1])
+            more -= loose
+        elif more < 0:
+            spans[b] = (starts[b], starts[b + 1] - loose)
+            more += loose
+    return (*range(starts[base]), *(unit for b in sorted(spans) for unit in range(*spans[b])))
 
 
 class LocallyFreeSharing:

@@ -163,6 +163,14 @@ def test_a_checkpoint_within_an_epoch_loses_nothing(space, tmp_path):
     assert [step[1].tolist() for step in resumed.seen] == [step[1].tolist() for step in whole.seen[STEPS + 10 :]]
 
 
+def test_its_state_may_come_before_the_space(space):
+    callback, other = FlopsBinSampling(), FlopsBinSampling()
+    fit(Stub(space), callback, epochs=1)
+    other.load_state_dict(callback.state_dict())
+    fit(Stub(space), other, epochs=1)
+    assert torch.equal(other.statistics.steps, 2 * callback.statistics.steps)
+
+
 def test_the_report_tells_of_bins_and_winners(space):
     callback = FlopsBinSampling()
     assert callback.report_figures() == []

@@ -63,9 +63,11 @@ def test_index_sets_keep_their_width_hold_the_base_and_stay_in_the_zone(offset, 
     assert len(sets) == 1  # the full width
 
 
-@pytest.mark.parametrize("cut", [*[edges(n, 4) for n in (9, 10, 11, 18)], *[uniform_edges(n, 7) for n in (9, 12, 17)]])
+@pytest.mark.parametrize(
+    "cut", [*[edges(n, 4) for n in (9, 10, 11, 18)], *[uniform_edges(n, 7) for n in (9, 12, 17)], (3, 4, 9, 11, 18)]
+)
 @pytest.mark.parametrize("border", ["clip", "shift"])
-@pytest.mark.parametrize("offset", [1, 2, 3])
+@pytest.mark.parametrize("offset", [1, 2, 3, 4])
 def test_bins_of_unequal_size_make_no_difference_to_the_width(cut, border, offset):
     """A short last bin in place of a whole one would be a network of other MACs than its width says."""
     for bins in range(1, len(cut) + 1):

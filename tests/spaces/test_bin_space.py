@@ -5,9 +5,11 @@ import itertools
 import pytest
 import torch
 
+from src.elastic.sharing import LocallyFreeSharing
 from src.errors import UserError
 from src.runtime.build import network_from
 from src.runtime.seeds import keyed_generator
+from src.spaces.bin_sampling import uniform_rows
 from src.spaces.bin_space import BinSpace
 from src.spaces.widths import resized_config
 from tests.searching import BASE
@@ -17,6 +19,7 @@ NETS = {
     "mobilenet_v2": ("torchvision.models.mobilenet_v2", (3, 64, 64)),
     "efficientnet_b0": ("torchvision.models.efficientnet_b0", (3, 64, 64)),
     "resnext50_32x4d": ("torchvision.models.resnext50_32x4d", (3, 64, 64)),
+    "regnet_x_400mf": ("torchvision.models.regnet_x_400mf", (3, 64, 64)),
 }
 
 
@@ -51,6 +54,21 @@ def test_widths_are_borders_of_whole_units_and_make_the_network_that_they_cost(s
     network = network_from(space.config(widths))
     assert {name: len(network.get_submodule(name).weight) for name in widths} == widths
     assert sum(parameter.numel() for parameter in network.parameters()) == space.params(widths)
+
+
+def test_all_layers_of_a_group_keep_the_same_channels_as_many_as_the_width_says(space):
+    """One index set a group: tied layers cannot come apart, and blocks of grouped convolutions keep alike ones."""
+    sharing = LocallyFreeSharing(space.edges, space.multiples, offset=2)
+    for key in range(20):
+        row = uniform_rows(space.low, space.high, 1, keyed_generator(0, key))[0]
+        widths = space.genotype(row)
+        for choice in sharing.draw(row.tolist(), 2, keyed_generator(1, key)):
+            assert {name: len(kept) for name, kept in choice.items()} == widths
+            for name, kept in choice.items():
+                assert kept.size == space.start[name]
+                block, own = kept.size // space.multiples[name], len(kept) // space.multiples[name]
+                assert {index % block for index in kept.indices} == set(kept.indices[:own])
+                assert list(kept.indices) == sorted(set(kept.indices))
 
 
 def test_every_bin_costs_macs(space):
