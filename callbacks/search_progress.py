@@ -228,7 +228,7 @@ class SearchProgress(ProgressBar):
         return ProgressState(phase, place, self._done, self._total, remaining, self._best(pl_module))
 
     def _evaluating(self, phase: str, done: int, total: int, best: str) -> ProgressState:
-        """Of a search that goes on without training: `done` of `total` candidates, at the speed since the first look."""
+        """Of a search that goes on without training: `done` of `total` candidates, as fast as since the first look."""
         now = time.monotonic()
         self._evaluating_since = self._evaluating_since or (now, done)
         began, first = self._evaluating_since

@@ -201,9 +201,9 @@ def _checked_objectives(objectives: Sequence[str] | None) -> tuple[str, ...] | N
     if objectives is None:
         return None
     if not isinstance(objectives, (list, tuple)) or "error" not in objectives:
-        allowed = ", ".join(OBJECTIVES)
         raise UserError(
-            f"method.objectives={objectives!r} is not allowed; it must be null or a list of {allowed} that has error in it"
+            f"method.objectives={objectives!r} is not allowed; it must be null or a list of {', '.join(OBJECTIVES)}, "
+            "with error in it"
         )
     return tuple(dict.fromkeys(check_choice("method.objectives", name, OBJECTIVES) for name in objectives))
 

@@ -92,5 +92,5 @@ class SubsetSampler:
         """The order stays."""
 
     def batches(self) -> list[Tensor]:
-        """The image indices of each batch, int64 (B,) each: even ones, because each counts alike in a mean over them."""
+        """The image indices of each batch, int64 (B,) each: even ones, as each counts alike in a mean over them."""
         return list(self.indices.tensor_split(len(self)))
