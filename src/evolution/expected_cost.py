@@ -53,12 +53,12 @@ def expected_cost(grid: BinGrid) -> ExpectedCost:
     alone = along(grid.low) - base
     above = along(grid.high)
     with_others = above - above[:, :1] - alone  # sum over h of B_gh, times u_g
-    share = with_others / with_others.amax(1, keepdim=True).clamp_min(1)
+    share = with_others.double() / with_others.amax(1, keepdim=True).clamp_min(1)
     first, second = torch.triu_indices(count, count, 1)
-    corners = torch.where(torch.eye(count, dtype=torch.bool)[first] | torch.eye(count, dtype=torch.bool)[second],
-                          grid.high, grid.low)
+    raised = own[first, 0] | own[second, 0]  # (pairs, G)
+    corners = torch.where(raised, grid.high, grid.low)
     top = alone.amax(1)
     pairs = torch.zeros(count, count, dtype=torch.float64)
     if len(first):
         pairs[first, second] = (grid.cost(corners) - base - top[first] - top[second]).double()
-    return ExpectedCost(float(base), (alone * there).double(), share.double() * there, pairs + pairs.T)
+    return ExpectedCost(float(base), (alone * there).double(), share * there, pairs + pairs.T)

@@ -33,9 +33,7 @@ def mean_losses(rows: Tensor, losses: Tensor, grid: BinGrid, keep: int = 100) ->
     return table
 
 
-def fitted(
-    table: Tensor, grid: BinGrid, target: float, strength: float = 100.0, temperature: float = 0.02
-) -> Tensor:
+def fitted(table: Tensor, grid: BinGrid, target: float, strength: float = 100.0, temperature: float = 0.02) -> Tensor:
     """The probabilities (G, M) of each group's bins that make this small, with p the product of the groups':
 
         mean over g of E_p[loss_g]  +  strength * (E_p[MACs] / target - 1)^2  -  temperature * mean over g of entropy_g

@@ -52,7 +52,12 @@ class RandomSearch(Searcher):
     """
 
     def __init__(
-        self, grid: BinGrid, seed: int, band: Band | None = None, population: int = 40, evaluations: int | None = None,
+        self,
+        grid: BinGrid,
+        seed: int,
+        band: Band | None = None,
+        population: int = 40,
+        evaluations: int | None = None,
         objectives: int = 1,
     ) -> None:
         self.seed, self.population = seed, population

@@ -17,8 +17,8 @@ def repaired(rows: Tensor, grid: BinGrid, band: Band, generator: torch.Generator
 
     A row over the band loses random bins until it is not; a row under it gains random bins, none of which brings it
     over the band. Each bin that can be taken, or given, is as likely as any other, so that a row keeps about its
-    proportions. Where a row under the band has come to a dead end, random bins are taken from it again, with every attempt
-    more of them, and it gains anew. On a small grid, of at most 4096 rows, the rows that are left even then become the
+    proportions. Where a row under the band has come to a dead end, random bins are taken from it again, more of them
+    with every attempt, and it gains anew. On a small grid, of at most 4096 rows, what is left even then becomes the
     nearest row in the band (in bins; of equally near ones the first), so that there nothing fails that could be met.
 
     Rows in the band stay as they are. It always ends: a row that has not come into the band is the dearest one under it
@@ -75,7 +75,7 @@ def _nearest(rows: Tensor, grid: BinGrid, band: Band) -> Tensor:
 
 
 def _thinned(rows: Tensor, grid: BinGrid, share: float, generator: torch.Generator) -> Tensor:
-    """Rows (N, G) without some of their bins: each goes with a probability that is uniform, for a row, up to `share`."""
+    """Rows (N, G) without some of their bins: each goes with a probability, drawn for its row, of at most `share`."""
     chance = share * torch.rand(len(rows), 1, generator=generator, dtype=torch.float64)
     spare = (rows - grid.low).double()
     return rows - torch.binomial(spare, chance.expand_as(spare), generator=generator).to(torch.int64)

@@ -4,6 +4,7 @@ Truth is the mean test error (percent) over the three seeds. Tests and benchmark
 """
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -100,8 +101,8 @@ class GroundTruth:
 
 
 def kendall_tau(scores: Tensor, truth: Tensor) -> float:
-    """Kendall's tau-b; NaN where all scores are equal."""
-    return float(kendalltau(scores.numpy(), truth.numpy()).statistic)
+    """Kendall's tau-b; NaN where all scores are equal, or where there are fewer than two."""
+    return math.nan if len(scores) < 2 else float(kendalltau(scores.numpy(), truth.numpy()).statistic)
 
 
 @cache
