@@ -2,7 +2,7 @@
 
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import nn
@@ -49,6 +49,15 @@ class ChannelGraph:
     def widths(self) -> dict[str, int]:
         """Today's width of every group that is free."""
         return {group.name: group.width for group in self.free}
+
+    def at(self, widths: dict[str, int]) -> "ChannelGraph":
+        """The graph of the same network with its free groups at `widths`: a trace of that might know less.
+
+        Of a grouped convolution with one channel left in each of its groups, say, that it is no depthwise one.
+        """
+        widths = self.checked(widths)
+        groups = [replace(group, width=widths.get(group.name, group.width)) for group in self.groups]
+        return replace(self, groups=groups)
 
     def checked(self, widths: dict[str, int]) -> dict[str, int]:
         """All free widths: those given, today's for the rest. Raises `UserError` for an unknown or inadmissible one."""

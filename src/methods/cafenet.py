@@ -22,9 +22,8 @@ from src.elastic.network import ElasticNetwork, Path
 from src.elastic.sharing import LocallyFreeSharing
 from src.elastic.statistics import Statistics
 from src.errors import UserError, check_range, check_text, check_whole
-from src.graph.channel_graph import channel_graph
 from src.methods.search_module import SearchModule
-from src.methods.width_controls import CONTROLS, check_controls, random_widths, uniform_widths
+from src.methods.width_controls import CONTROLS, check_controls, multiplied, random_widths, uniform_widths
 from src.methods.width_evaluation import WidthEvaluation
 from src.reporting import quantities
 from src.reporting.candidates import Candidate, best_candidate
@@ -49,13 +48,15 @@ class CafeNet(SearchModule):
     Args:
         epochs: of the super-net's training.
         space: (base, input_shape) -> the widths that are searched, in bins.
-        max_macs: the budget; below 10 a share of the MACs of the model that the search starts from. None: no budget.
+        max_macs: the budget; below 10 a share of the MACs of the model that the search starts from. Where it admits the
+            full super-net, that is the result, and nothing is trained. None: no budget.
         least_share: of the budget, which every candidate has to use at least.
         score_share: of a batch, on which candidates are scored. 1: all of it, and the graph of the best one is kept for
             its backward pass; less: they are scored without gradients, then the best one makes its pass on the batch.
         calibration_images: of the training part, from which each path takes its statistics of batch norms.
         supernet: run folder of an earlier search with the same model, whose super-net is taken as it is: there is no
             training, and the widths are searched at once, under another budget say.
+        supernet_width: of the super-net: all widths of the model times this factor (1.5 in some sources).
         controls: networks that are trained beside the found one for comparison, at its budget: "uniform", all widths of
             the base times one factor, and "random" ones.
         base, input_shape, seed, settings: as `SearchModule` has them.
@@ -78,6 +79,7 @@ class CafeNet(SearchModule):
         calibration_images: int = 2000,
         controls: Sequence[str] = CONTROLS,
         supernet: str | None = None,
+        supernet_width: float = 1.0,
         **settings,
     ) -> None:
         self.epochs = check_whole("method.epochs", epochs, 0)
@@ -85,11 +87,19 @@ class CafeNet(SearchModule):
         check_range("method.least_share", least_share, 0, 1)
         self.score_share = check_range("method.score_share", score_share, 0, 1)
         self.control_names = check_controls(controls)
+        check_range("method.supernet_width", supernet_width, 0.1, 10)
+        self.space = space(base, tuple(input_shape))
+        start = self.space.start
+        self.base_network = {"macs": self.space.macs(start), "params": self.space.params(start)}
+        if supernet_width != 1:
+            self.space = space(self.space.config(multiplied(self.space, supernet_width)), tuple(input_shape))
         super().__init__(base, input_shape, **settings)
-        self.space = space(base, self.input_shape)
-        self.base_network = {"macs": self.space.macs(self.space.start), "params": self.space.params(self.space.start)}
+        self.config = self.space.config(self.space.start)
+        self.network = self.fresh_network(self.config, 0)
         self.budgeted = max_macs is not None
         self.macs_band = self._macs_band(max_macs, least_share)
+        if self.budgeted and self.macs_band[0] == self.space.reachable()[1]:
+            self.epochs = 0
         self.paths: list[Choice] = []  # of the step under way
         self.more_paths: list[Choice] = []
         self.row: Tensor | None = None
@@ -109,6 +119,9 @@ class CafeNet(SearchModule):
             return self.space.reachable()
         check_range("method.max_macs", max_macs, 0, 1e18)
         most = max_macs * self.base_network["macs"] if max_macs < _SHARES_BELOW else max_macs
+        full = self.space.reachable()[1]
+        if most >= full:
+            return full, full
         try:
             _, most = admissible_band(self.space, (None, most))
             return admissible_band(self.space, (least_share * most, most))
@@ -116,9 +129,8 @@ class CafeNet(SearchModule):
             raise UserError(f"method.max_macs={max_macs}: {error}") from error
 
     def network_of(self, config: dict[str, Any]) -> nn.Module:
-        """The super-net: the network of `config`, the model that the search starts from, with elastic widths."""
-        network = network_from(config)
-        return ElasticNetwork(network, channel_graph(network, self.input_shape))
+        """The super-net: the network of `config`, at full width, with elastic widths."""
+        return ElasticNetwork(network_from(config), self.space.graph.at(self.space.start))
 
     # training
 
@@ -265,7 +277,10 @@ class CafeNet(SearchModule):
         if not self.candidates:
             return "no width was evaluated"
         best = best_candidate(self.candidates)
-        text = f"{len(self.candidates)} widths were evaluated"
+        if self.budgeted and self.macs_band[0] == self.space.reachable()[1]:
+            return "the budget admits the full network: there was nothing to search"
+        count = len(self.candidates)
+        text = f"{count} width{'' if count == 1 else 's'} were evaluated"
         if best is None or not self.budgeted:
             return text
         most = self.macs_band[1]

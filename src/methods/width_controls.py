@@ -31,6 +31,14 @@ def uniform_widths(space: BinSpace, macs: int) -> dict[str, int]:
     return dict(zip(order, below[0].to(torch.int64).tolist(), strict=True))
 
 
+def multiplied(space: BinSpace, factor: float) -> dict[str, int]:
+    """All widths of the base times `factor`, rounded to what the network demands."""
+    return {
+        name: max(1, round(factor * width / space.multiples[name])) * space.multiples[name]
+        for name, width in space.start.items()
+    }
+
+
 def random_widths(space: BinSpace, least: int, most: int, generator: torch.Generator) -> dict[str, int]:
     """Random bins with MACs close under `most`, or else with `least` to `most`."""
     close = max(least, round(_CLOSE * most))
