@@ -16,7 +16,6 @@ from src.errors import UserError, check_choice, check_flag, check_range, check_w
 from src.reporting.bin_figures import bins_figure, evenness_figure
 from src.runtime.ranks.agreement import gathered
 from src.runtime.seeds import keyed_generator
-from src.spaces.bin_sampling import uniform_rows
 
 
 class FlopsBinSampling(pl.Callback):
@@ -89,7 +88,7 @@ class FlopsBinSampling(pl.Callback):
         if _searching(pl_module):
             return
         generator = keyed_generator(pl_module.seed, "width", trainer.global_step)
-        row = uniform_rows(self.space.low, self.space.high, 1, generator)[0]
+        row = self.space.grid.uniform(1, generator)[0]
         explores = float(torch.rand((), generator=generator, dtype=torch.float64)) < self.exploration
         count = 1 if explores or trainer.current_epoch < self.warmup_epochs else self.k_train
         bins = row.tolist()

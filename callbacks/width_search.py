@@ -138,7 +138,7 @@ class WidthSearch(pl.Callback):
 
     def _searcher_of(self, pl_module: CafeNet, objectives: int) -> Searcher:
         space = pl_module.space
-        grid, band = BinGrid(space.low, space.high, space.macs_of), Band(*pl_module.macs_band)
+        grid, band = space.grid, Band(*pl_module.macs_band)
         seed = keyed_seed(pl_module.seed, "width search")
         if self.searcher == "uniform":
             return UniformScaling(grid, band, 1 if objectives == 1 else self.population, objectives)

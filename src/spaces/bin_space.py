@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from src.errors import UserError, check_flag, check_whole, did_you_mean
+from src.evolution.grid import Band as Costs
+from src.evolution.grid import BinGrid
+from src.evolution.repair import repaired
 from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.graph.resize import check_resizable
 from src.graph.squeeze import squeezed_groups
 from src.runtime.build import network_from
 from src.runtime.seeds import seeded
-from src.spaces.bin_sampling import into_band, uniform_rows
 from src.spaces.bins import BinRule, sensitivities
 from src.spaces.space import Band, admissible_band
 from src.spaces.widths import resized_config, unwrapped
@@ -31,7 +33,7 @@ class BinSpace:
     and, unless they are asked for, the squeezed channels of squeeze-and-excitation.
 
     `sample` draws each number of bins uniformly, independent of the others: what the super-net is trained on. For a
-    band of MACs the draws are repaired, as `into_band` says: all in the band can be drawn, not all as likely.
+    band of MACs the draws are repaired (`src.evolution.repair`): all in the band can be drawn, not all as likely.
 
     Args:
         base: model config; its widths are the full ones. Of a resized model the one inside is searched.
@@ -108,6 +110,7 @@ class BinSpace:
         self.low = torch.tensor(
             [1 + sum(width < min_width for width in borders[:-1]) for borders in self._borders.values()]
         )
+        self.grid = BinGrid(self.low, self.high, self.macs_of)
 
     # rows of bins
 
@@ -170,24 +173,25 @@ class BinSpace:
     def sample(self, count: int, generator: torch.Generator, macs: Band = (None, None)) -> list[dict[str, int]]:
         """`count` independent draws within `macs`; raises `UserError` where there is none, or none could be found."""
         if macs == (None, None):
-            return [self.genotype(row) for row in uniform_rows(self.low, self.high, count, generator)]
-        least, most = admissible_band(self, macs)
-        found, near, barren, size = [], [], 0, min(max(_FIRST_ROUND, count), _LARGEST_ROUND)
+            return [self.genotype(row) for row in self.grid.uniform(count, generator)]
+        band = Costs(*admissible_band(self, macs))
+        found, barren, size = [], 0, min(max(_FIRST_ROUND, count), _LARGEST_ROUND)
         while sum(map(len, found)) < count:
-            rows = uniform_rows(self.low, self.high, size, generator)
-            rows, inside, seen = into_band(rows, self.low, self.high, self.macs_of, least, most, generator)
+            rows, inside = repaired(self.grid.uniform(size, generator), self.grid, band, generator)
             found.append(rows[inside])
-            near += seen
             barren = 0 if inside.any() else barren + 1
             if barren == _BARREN_ROUNDS:
-                raise UserError(self._nothing_within(least, most, near))
+                raise UserError(self._nothing_within(band, rows))
         return [self.genotype(row) for row in torch.cat(found)[:count]]
 
-    def _nothing_within(self, least: int, most: int, near: list[int]) -> str:
-        sides = [max((c for c in near if c < least), default=None), min((c for c in near if c > most), default=None)]
-        seen = " and ".join(f"{cost:,}" for cost in sides if cost is not None)
+    def _nothing_within(self, band: Costs, rows: Tensor) -> str:
+        """What to say of a band that `rows` (N, G) have come near to from below."""
+        larger = torch.minimum(rows[:, None] + torch.eye(len(self.names), dtype=torch.int64), self.high).flatten(0, 1)
+        costs = torch.cat([self.macs_of(rows), self.macs_of(larger)])
+        near = [costs[costs < band.least].max(), costs[costs > band.most].min()]
         low, high = self.reachable()
         return (
-            f"no widths were found with {least:,} to {most:,} MACs, between the MACs of neighbouring widths; the "
-            f"nearest that were seen have {seen} MACs, and this search space reaches from {low:,} to {high:,} MACs"
+            f"no widths were found with {band.least:,} to {band.most:,} MACs, between the MACs of neighbouring widths; "
+            f"the nearest that were seen have {int(near[0]):,} and {int(near[1]):,} MACs, and this search space reaches "
+            f"from {low:,} to {high:,} MACs"
         )

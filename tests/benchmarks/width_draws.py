@@ -10,7 +10,6 @@ import torch
 
 from src.elastic.sharing import LocallyFreeSharing
 from src.runtime.seeds import keyed_generator
-from src.spaces.bin_sampling import uniform_rows
 from src.spaces.bin_space import BinSpace
 
 STEPS = 4000
@@ -25,7 +24,7 @@ def main() -> None:
         for step in range(STEPS):
             began = time.perf_counter()
             generator = keyed_generator(0, "width", step)
-            sharing.draw(uniform_rows(space.low, space.high, 1, generator)[0].tolist(), 2, generator)
+            sharing.draw(space.grid.uniform(1, generator)[0].tolist(), 2, generator)
             seconds.append(time.perf_counter() - began)
         first, later = (1e3 * statistics.fmean(part) for part in (seconds[:100], seconds[STEPS // 2 :]))
         print(f"{len(space.names)} groups, {options}: {first:.2f} ms in the first 100 steps, {later:.2f} ms later")

@@ -9,7 +9,6 @@ import torch
 from callbacks.flops_bin_sampling import FlopsBinSampling
 from src.errors import UserError
 from src.runtime.seeds import keyed_generator
-from src.spaces.bin_sampling import uniform_rows
 from src.spaces.bin_space import BinSpace
 from tests.searching import BASE, conet, run
 
@@ -82,7 +81,7 @@ def test_draws_are_keyed_by_seed_and_step_and_widths_by_nothing_else(space):
     assert rows[0] == rows[1] == rows[3] != rows[2]
     assert [step[2] for step in first.seen] == [step[2] for step in second.seen]
     step, row, *_ = first.seen[7]
-    assert torch.equal(row, uniform_rows(space.low, space.high, 1, keyed_generator(0, "width", step))[0])
+    assert torch.equal(row, space.grid.uniform(1, keyed_generator(0, "width", step))[0])
 
 
 def test_warm_up_and_exploration_have_one_candidate(space):

@@ -9,7 +9,6 @@ from src.elastic.sharing import LocallyFreeSharing
 from src.errors import UserError
 from src.runtime.build import network_from
 from src.runtime.seeds import keyed_generator
-from src.spaces.bin_sampling import uniform_rows
 from src.spaces.bin_space import BinSpace
 from src.spaces.widths import resized_config
 from tests.searching import BASE
@@ -60,7 +59,7 @@ def test_all_layers_of_a_group_keep_the_same_channels_as_many_as_the_width_says(
     """One index set a group: tied layers cannot come apart, and blocks of grouped convolutions keep alike ones."""
     sharing = LocallyFreeSharing(space.edges, space.multiples, offset=2)
     for key in range(20):
-        row = uniform_rows(space.low, space.high, 1, keyed_generator(0, key))[0]
+        row = space.grid.uniform(1, keyed_generator(0, key))[0]
         widths = space.genotype(row)
         for choice in sharing.draw(row.tolist(), 2, keyed_generator(1, key)):
             assert {name: len(kept) for name, kept in choice.items()} == widths
