@@ -62,7 +62,8 @@ def test_a_search_without_a_bound_finds_every_row_there_is(search, value):
 @each_search
 def test_the_seed_decides_and_no_global_generator_is_touched(search, value):
     before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
-    first, again, other = (list(run_out(search(seed), value)) for seed in (1, 1, 2))
+    band = Band(FULL // 4, FULL // 2)
+    first, again, other = (list(run_out(search(seed, band, 30), value)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
@@ -109,6 +110,8 @@ def test_the_same_rows_are_asked_for_until_they_are_told():
     assert searcher.ask() == rows[:3]
     assert searcher.generation == 0
     searcher.tell({row: value(row) for row in rows[:3]})
+    searcher.tell({rows[0]: (-1.0,)})
+    assert searcher.known[rows[0]] == value(rows[0]), "a second value would make a replay go another way"
     assert not set(searcher.ask()) & set(rows)
     assert searcher.generation == 1
 
@@ -135,14 +138,14 @@ def test_the_first_generation_holds_the_uniform_row_and_the_rows_of_a_prior():
     assert evolution().ask()[0] == tuple(GRID.high.tolist())
 
 
-def test_a_front_is_found_as_a_whole():
-    """After two thirds of all rows: of the true front, by brute force, nine tenths are there."""
+def test_a_front_is_found_sooner_than_at_random():
+    """Of the true front, by brute force, in 100 of 180 rows and five seeds: random rows hit 100 / 180 of it."""
     rows = GRID.all_rows().tolist()
     points = torch.tensor([two_values(tuple(row)) for row in rows])
-    beaten = (points[:, None] >= points).all(2) & (points[:, None] > points).any(2)
-    best = {tuple(row) for row, is_beaten in zip(rows, beaten.any(1).tolist(), strict=True) if not is_beaten}
-    found = set(run_out(front(evaluations=len(rows) * 2 // 3), two_values))
-    assert len(best & found) >= 0.9 * len(best)
+    beaten = ((points[:, None] >= points).all(2) & (points[:, None] > points).any(2)).any(1)
+    best = {tuple(row) for row, is_beaten in zip(rows, beaten.tolist(), strict=True) if not is_beaten}
+    hits = sum(len(best & set(run_out(front(seed, evaluations=100), two_values))) for seed in range(5))
+    assert hits / (5 * len(best)) > 1.2 * 100 / len(rows)
 
 
 def test_uniform_rows_are_those_of_all_factors():
