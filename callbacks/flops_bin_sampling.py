@@ -17,6 +17,8 @@ from src.reporting.bin_figures import bins_figure, evenness_figure
 from src.runtime.ranks.agreement import gathered
 from src.runtime.seeds import keyed_generator
 
+MOST_CANDIDATES = 1024  # of a width: far more than pay
+
 
 class FlopsBinSampling(pl.Callback):
     """Sets `row`, `paths` and `more_paths` of the module before each step, and notes what it made of them.
@@ -50,7 +52,7 @@ class FlopsBinSampling(pl.Callback):
         sandwich: bool = False,
     ) -> None:
         self.offset_r = check_whole("method.offset_r", offset_r, 0, LARGEST_OFFSET)
-        self.k_train = check_whole("method.k_train", k_train, 1)
+        self.k_train = check_whole("method.k_train", k_train, 1, MOST_CANDIDATES)
         self.zone_border = check_choice("method.zone_border", zone_border, BORDERS)
         self.zone_unit = check_choice("method.zone_unit", zone_unit, UNITS)
         self.warmup_epochs = check_whole("method.warmup_epochs", warmup_epochs, 0)

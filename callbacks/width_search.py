@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from callbacks.flops_bin_sampling import FlopsBinSampling
+from callbacks.flops_bin_sampling import MOST_CANDIDATES, FlopsBinSampling
 from callbacks.run_checkpoint import RunCheckpoint
 from src.errors import UserError, check_choice, check_flag, check_range, check_text, check_whole
 from src.evolution import prior
@@ -34,6 +34,7 @@ from src.runtime.seeds import keyed_generator, keyed_seed
 SEARCHERS = ("evolution", "random", "uniform")
 OBJECTIVES = ("error", "macs", "latency")
 _TOGETHER = 8  # widths a process evaluates until the ranks tell each other
+_POPULATION, _FRONT_POPULATION = 20, 40
 _SAVE_EVERY = 60.0  # seconds
 
 
@@ -48,7 +49,7 @@ class WidthSearch(pl.Callback):
             or "uniform": all widths in proportion.
         objectives: of the evolution, all made small: "error", "macs", "latency". None: error under a budget, error and
             MACs without one.
-        population, evaluations: rows a generation, and in all.
+        population, evaluations: rows of the first generation, and in all. population None: 20, and 40 for a front.
         parents, crossover, mutation, resample: as `Evolution` has them.
         prior: whether the first generation comes of the losses of training, as in BCNet (`src.evolution.prior`).
         k_eval: candidates of a width that are evaluated.
@@ -61,7 +62,7 @@ class WidthSearch(pl.Callback):
         folder: str,
         searcher: str = "evolution",
         objectives: Sequence[str] | None = None,
-        population: int = 40,
+        population: int | None = None,
         evaluations: int = 1000,
         parents: int | None = None,
         crossover: float = 0.9,
@@ -76,14 +77,14 @@ class WidthSearch(pl.Callback):
         self.folder = check_text("method.callbacks.width_search.folder", folder)
         self.searcher = check_choice("method.searcher", searcher, SEARCHERS)
         self.objectives = _checked_objectives(objectives)
-        self.population = check_whole("method.population", population, 2)
+        self.population = None if population is None else check_whole("method.population", population, 2, 10**6)
         self.evaluations = check_whole("method.evaluations", evaluations, 1)
         self.parents = None if parents is None else check_whole("method.parents", parents, 2)
         self.crossover = check_range("method.crossover", crossover, 0, 1)
         self.mutation = None if mutation is None else check_range("method.mutation", mutation, 0, 1)
         self.resample = check_range("method.resample", resample, 0, 1)
         self.prior = check_flag("method.prior", prior)
-        self.k_eval = check_whole("method.k_eval", k_eval, 1)
+        self.k_eval = check_whole("method.k_eval", k_eval, 1, MOST_CANDIDATES)
         self.width_reduce = check_choice("method.width_reduce", width_reduce, REDUCTIONS)
         self.latency = LatencyProbe(latency_batch, latency_repeats)
 
@@ -140,16 +141,17 @@ class WidthSearch(pl.Callback):
         space = pl_module.space
         grid, band = space.grid, Band(*pl_module.macs_band)
         seed = keyed_seed(pl_module.seed, "width search")
+        population = self.population or (_POPULATION if objectives == 1 else _FRONT_POPULATION)
         if self.searcher == "uniform":
-            return UniformScaling(grid, band, 1 if objectives == 1 else self.population, objectives)
+            return UniformScaling(grid, band, 1 if objectives == 1 else population, objectives)
         if self.searcher == "random":
-            return RandomSearch(grid, seed, band, self.population, self.evaluations, objectives)
-        first = self._prior_rows(pl_module, band, grid) if self.prior else ()
+            return RandomSearch(grid, seed, band, population, self.evaluations, objectives)
+        first = self._prior_rows(pl_module, band, grid, 3 * population // 4) if self.prior else ()
         return Evolution(
             grid,
             seed,
             band,
-            self.population,
+            population,
             self.parents,
             evaluations=self.evaluations,
             objectives=objectives,
@@ -159,8 +161,8 @@ class WidthSearch(pl.Callback):
             first=first,
         )
 
-    def _prior_rows(self, pl_module: CafeNet, band: Band, grid: BinGrid) -> list[Row]:
-        """Rows that BCNet's prior draws from the losses of training, three quarters of a generation."""
+    def _prior_rows(self, pl_module: CafeNet, band: Band, grid: BinGrid, count: int) -> list[Row]:
+        """Rows that BCNet's prior draws from the losses of training."""
         table, _ = pl_module.callback(FlopsBinSampling).mean_losses()
         places = (grid.low - 1)[:, None] + torch.arange(int((grid.high - grid.low).max()) + 1)  # column m: low + m bins
         table = table.gather(1, places.clamp(max=table.shape[1] - 1))
@@ -168,7 +170,7 @@ class WidthSearch(pl.Callback):
             raise UserError("method.prior=true needs the losses of a super-net's training, and there was none")
         chances = prior.fitted(table, grid, band.most)
         generator = keyed_generator(pl_module.seed, "prior")
-        return as_rows(prior.sampled(chances, grid, 3 * self.population // 4, generator))
+        return as_rows(prior.sampled(chances, grid, count, generator))
 
     def _evaluated(self, pl_module: CafeNet, row: Row, latency: bool) -> tuple[float, float, dict[str, float]]:
         """Error in percent, seconds, and further figures of a row; on one rank."""

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 import search
 import train
 from src.data import digits
+from src.methods.cafenet import CafeNet
 from src.methods.search_module import SearchModule
 from src.methods.training_module import TrainingModule
 
@@ -64,7 +65,11 @@ def begin(script: str, config: DictConfig, folder: Path, searched: bool = False,
     with read_write(config), open_dict(config):
         del config["hydra"]
     try:
-        with patch.object(TrainingModule, "training_step", _begun), patch.object(digits, "load_digits", _kept):
+        with (
+            patch.object(TrainingModule, "training_step", _begun),
+            patch.object(CafeNet, "training_step", _begun),
+            patch.object(digits, "load_digits", _kept),
+        ):
             if searched:
                 with patch.object(SearchModule, "search", lambda *arguments: None):
                     SCRIPTS[script](config)

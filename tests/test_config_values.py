@@ -108,6 +108,44 @@ def test_a_word_and_a_negative_number(tmp_path):
     try_all("search", VALUES[:QUICK], tmp_path)
 
 
+OTHER_METHODS = {
+    "random": [
+        ([0, None], "min_macs"),
+        ([None, 1.5, HUGE], "max_macs"),
+        ([HUGE], "epochs_per_trial"),
+        ([True], "include_base"),
+        ([None], "max_width"),
+    ],
+    "cafenet": [
+        ([None, 1.5, HUGE], "max_macs"),
+        ([0], "least_share offset_r exploration crossover resample"),
+        ([None], "supernet share total_bins objectives population"),
+        ([0, HUGE], "epochs warmup_epochs"),
+        ([0, None], "mutation"),
+        ([None, HUGE], "parents"),
+        ([HUGE], "max_bin bins_per_group evaluations calibration_images latency_repeats"),
+        ([1.5], "supernet_width"),
+        ([True], "sandwich short_last_bin search_squeeze prior"),
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OTHER_METHODS)
+def test_values_of_every_kind_for_the_other_methods(method, tmp_path):
+    """Of the keys that the user is meant to set; those of module and callbacks are filled from them."""
+    right = {key: values for values, keys in OTHER_METHODS[method] for key in keys.split()}
+    right["name"] = [WORD]
+    config, wrong = composed("search", f"method={method}"), []
+    for key, value in ((key, value) for key in config.method for value in VALUES):
+        if key not in ("module", "callbacks"):
+            told = outcome("search", changed(config, f"method.{key}", value), tmp_path)
+            fits = any(type(value) is type(choice) and value == choice for choice in right.get(key, []))
+            if (told is None) != fits:
+                wrong.append((key, value, told))
+    assert not wrong, f"refused though it is right, or begun though it is not: {wrong}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("script", "values"), [("search", VALUES[QUICK:]), ("train", VALUES)])
 def test_values_of_every_kind(script, values, tmp_path):

@@ -85,7 +85,7 @@ class CafeNet(SearchModule):
         self.epochs = check_whole("method.epochs", epochs, 0)
         self.calibration_images = check_whole("method.calibration_images", calibration_images, 2)
         check_range("method.least_share", least_share, 0, 1)
-        self.score_share = check_range("method.score_share", score_share, 0, 1)
+        self.score_share = check_range("method.score_share", score_share, 0.01, 1)
         self.control_names = check_controls(controls)
         check_range("method.supernet_width", supernet_width, 0.1, 10)
         self.space = space(base, tuple(input_shape))

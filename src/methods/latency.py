@@ -19,7 +19,7 @@ class LatencyProbe:
     """
 
     def __init__(self, batch: int = 1, repeats: int = 20) -> None:
-        self.batch = check_whole("method.latency_batch", batch, 1)
+        self.batch = check_whole("method.latency_batch", batch, 1, 2**16)
         self.repeats = check_whole("method.latency_repeats", repeats, 1)
 
     @torch.no_grad()

@@ -192,6 +192,6 @@ class BinSpace:
         low, high = self.reachable()
         return (
             f"no widths were found with {band.least:,} to {band.most:,} MACs, between the MACs of neighbouring widths; "
-            f"the nearest that were seen have {int(near[0]):,} and {int(near[1]):,} MACs, and this search space reaches "
+            f"the nearest that were seen have {int(near[0]):,} and {int(near[1]):,} MACs, and the space reaches "
             f"from {low:,} to {high:,} MACs"
         )
