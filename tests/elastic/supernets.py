@@ -151,4 +151,5 @@ class Masked:
 
 def difference(found: Tensor, expected: Tensor) -> float:
     """The largest difference, relative to the largest value."""
+    found, expected = found.detach(), expected.detach()
     return float((found - expected).abs().max() / expected.abs().max())

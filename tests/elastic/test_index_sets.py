@@ -20,10 +20,7 @@ def test_sets_know_what_they_are():
 def test_blocks_of_a_set_must_keep_the_same():
     """Groups of a convolution would else differ in size."""
     found = [
-        kept
-        for count in (2, 4)
-        for kept in itertools.combinations(range(6), count)
-        if IndexSet(6, kept).repeats(2)
+        kept for count in (2, 4) for kept in itertools.combinations(range(6), count) if IndexSet(6, kept).repeats(2)
     ]
     assert found == [(0, 3), (1, 4), (2, 5), (0, 1, 3, 4), (0, 2, 3, 5), (1, 2, 4, 5)]
     assert not IndexSet(6, (0, 3)).repeats(4)  # six channels do not lie in four blocks
