@@ -83,7 +83,7 @@ class CafeNet(SearchModule):
         self.epochs = check_whole("method.epochs", epochs, 0)
         self.calibration_images = check_whole("method.calibration_images", calibration_images, 2)
         check_range("method.least_share", least_share, 0, 1)
-        self.score_share = check_range("method.score_share", score_share, 0, 1)
+        self.score_share = check_range("method.score_share", score_share, 0.01, 1)
         self.control_names = check_controls(controls)
         super().__init__(base, input_shape, **settings)
         self.space = space(base, self.input_shape)
@@ -99,7 +99,7 @@ class CafeNet(SearchModule):
         self._calibration: list[tuple[Tensor, Tensor]] | None = None
         self._val_paths: dict[str, tuple[Path, Statistics]] = {}
         self._more_metrics = nn.ModuleDict({name: self.task.metrics() for name in ("narrowest", "random")})
-        self.sampling_state: dict[str, Any] | None = None
+        self.sampling_state: dict[str, Any] | None = None  # what the run of `supernet` has told of the same bins
         if supernet is not None:
             self._take_supernet(supernet)
 
@@ -290,7 +290,8 @@ class CafeNet(SearchModule):
     def keep_supernet(self, path: str, sampling: dict[str, Any]) -> None:
         """Writes the super-net, with the state of the callback that has sampled its widths."""
         weights = {name: value.cpu() for name, value in self.network.state_dict().items()}
-        save_whole({"network": weights, "sampling": sampling}, path)
+        edges = {name: list(own) for name, own in self.space.edges.items()}
+        save_whole({"network": weights, "sampling": sampling, "edges": edges}, path)
 
     def _take_supernet(self, folder: str) -> None:
         path = FilePath(check_text("method.supernet", folder)).expanduser() / SUPERNET
@@ -299,7 +300,9 @@ class CafeNet(SearchModule):
         kept = load_checked(path)
         try:
             self.network.load_state_dict(kept["network"])
-            self.epochs, self.sampling_state = 0, kept["sampling"]
+            self.epochs = 0
+            if {name: tuple(own) for name, own in kept["edges"].items()} == self.space.edges:
+                self.sampling_state = kept["sampling"]
         except (KeyError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"method.supernet={folder}: its super-net is of another model ({one_line(str(error))[:200]})"

@@ -126,7 +126,7 @@ def test_masked_is_sliced_is_extracted_in_training(name, choose):
     for key, parameter in network.model.named_parameters():
         kept = kept_of(parameter.detach(), key, graph, choice).bool()
         assert not parameter.grad[~kept].any()
-        near = dict(rtol=1e-9, atol=1e-9 * float(1e-3 + own[key].grad.abs().max()))  # of some all is rounding
+        near = {"rtol": 1e-9, "atol": 1e-9 * float(1e-3 + own[key].grad.abs().max())}  # of some all is rounding
         assert torch.allclose(part_of(parameter.grad, key, graph, choice), own[key].grad, **near), key
         assert torch.allclose(parameter.grad[kept], hidden[key].grad[kept], **near), key
     buffers, by_mask = dict(alone.named_buffers()), dict(masked.named_buffers())
@@ -225,7 +225,7 @@ def test_tied_layers_have_one_set():
 def test_what_is_no_set_of_the_channels_is_refused(chosen):
     """A double or unordered index would train another network than its extracted one, without a word."""
     network = supernet("resnet")
-    with pytest.raises(UserError, match="width group 'stem' has 8 channels; .* is no choice of them"):
+    with pytest.raises(UserError, match=r"width group 'stem' has 8 channels; .* is no choice of them"):
         network.path({"stem": chosen})
 
 
