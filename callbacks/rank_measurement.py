@@ -77,8 +77,10 @@ class RankMeasurement(pl.Callback):
         self.history = []
 
     def state_dict(self) -> dict:
-        rows = [None if epoch is None else [[*key, *vars(entry).values()] for key, entry in epoch.items()]
-                for epoch in self.history]
+        rows = [
+            None if epoch is None else [[*key, *vars(entry).values()] for key, entry in epoch.items()]
+            for epoch in self.history
+        ]
         return {"history": rows, "failures": self.failures, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict) -> None:

@@ -103,7 +103,11 @@ class WidthSearch(pl.Callback):
         pl_module.end_search()
 
     def _keep_supernet(self, trainer: pl.Trainer, pl_module: CafeNet) -> None:
-        sampling = pl_module.callback(FlopsBinSampling).state_dict()  # asks all ranks
+        sampler = pl_module.callback(FlopsBinSampling)
+        if pl_module.sampling_state is not None:  # the prior, here or in a later search, asks for them
+            for name in ("losses", "steps"):
+                getattr(sampler.statistics, name).copy_(pl_module.sampling_state["statistics"][name])
+        sampling = sampler.state_dict()  # asks all ranks
         if trainer.is_global_zero:
             pl_module.keep_supernet(os.path.join(self.folder, SUPERNET), sampling)
 
@@ -167,7 +171,9 @@ class WidthSearch(pl.Callback):
         places = (grid.low - 1)[:, None] + torch.arange(int((grid.high - grid.low).max()) + 1)  # column m: low + m bins
         table = table.gather(1, places.clamp(max=table.shape[1] - 1))
         if not table.isfinite().any():
-            raise UserError("method.prior=true needs the losses of a super-net's training, and there was none")
+            raise UserError(
+                "method.prior=true needs the losses of a super-net's training in the same bins, and there are none"
+            )
         chances = prior.fitted(table, grid, band.most)
         generator = keyed_generator(pl_module.seed, "prior")
         return as_rows(prior.sampled(chances, grid, count, generator))

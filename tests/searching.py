@@ -1,18 +1,23 @@
 """What the tests of searches share: a tiny residual network, a slice of the digits, and a fit of a few seconds."""
 
 from functools import partial
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 
 from callbacks.channel_rescaling import ChannelRescaling
+from callbacks.flops_bin_sampling import FlopsBinSampling
 from callbacks.random_sampling import RandomSampling
 from callbacks.rank_measurement import RankMeasurement
+from callbacks.width_search import WidthSearch
 from src.data.digits import DigitsData
+from src.methods.cafenet import CafeNet
 from src.methods.conet import CONet
 from src.methods.random_search import RandomSearch
 from src.runtime.schedules import cosine
 from src.runtime.trainer import make_trainer
+from src.spaces.bin_space import BinSpace
 from src.spaces.widths import WidthSpace
 from src.tasks.classification import Classification
 
@@ -67,4 +72,28 @@ def run_random(module: RandomSearch, *more: pl.Callback, checkpoint: str | None 
     """A random search on the CPU; returns its trainer."""
     trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, [RandomSampling(), *more])
     module.search(trainer, digits(), checkpoint)
+    return trainer
+
+
+def cafenet(epochs: int = 2, seed: int = 0, **options) -> CafeNet:
+    """Widths of the tiny network in four bins a group, under half of its MACs."""
+    space = partial(BinSpace, bin_rule="uniform", bins_per_group=4)
+    options = {"base": BASE, "input_shape": (1, 8, 8), "space": space, "max_macs": 0.5, **options}
+    return CafeNet(epochs=epochs, seed=seed, **{"calibration_images": 128, **settings(), **options})
+
+
+def run_cafenet(
+    module: CafeNet,
+    folder: Path,
+    *more: pl.Callback,
+    sampling: dict | None = None,
+    data: pl.LightningDataModule | None = None,
+    checkpoint: str | None = None,
+    **searching,
+) -> pl.Trainer:
+    """A super-net's training and search on the CPU, `more` after the callbacks of the method; returns its trainer."""
+    searching = {"population": 6, "evaluations": 18, "k_eval": 2, **searching}
+    callbacks = [FlopsBinSampling(**(sampling or {})), WidthSearch(str(folder), **searching), *more]
+    trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, callbacks)
+    module.search(trainer, data or digits(), checkpoint)
     return trainer

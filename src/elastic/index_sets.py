@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import lt
 
 from src.graph.segments import Segments
 
@@ -31,6 +32,13 @@ class IndexSet:
     @cached_property
     def _hash(self) -> int:  # a set of a thousand channels is looked up at every step
         return hash((self.size, self.indices))
+
+    @cached_property
+    def is_set(self) -> bool:
+        """Whether it keeps its promises: some of the channels, each once and in order."""
+        ends = self.indices[:1] + self.indices[-1:]
+        ascending = all(map(lt, self.indices, self.indices[1:]))
+        return bool(ends) and ascending and ends[0] >= 0 and ends[1] < self.size
 
     @cached_property
     def is_full(self) -> bool:

@@ -80,10 +80,10 @@ class ElasticNetwork(nn.Module):
         self._kinds: list[tuple] = []  # (segments, divisor) of dimensions
         elastic = self._elastic_tensors()
         statistics = ("running_mean", "running_var")
-        self._norm_kinds = {id(t.owner): t.dims[0][1] for t in elastic if t.leaf in statistics}
-        elastic = [
-            tensor for tensor in elastic if id(tensor.owner) not in self._norm_kinds or tensor.leaf not in statistics
-        ]
+        followed = {id(norm) for norm in self.norms}
+        kinds = {id(t.owner): t.dims[0][1] for t in elastic if t.leaf in statistics}
+        self._norm_kinds = [kinds.get(id(norm)) for norm in self.norms]  # by place: a copy has other modules
+        elastic = [tensor for tensor in elastic if id(tensor.owner) not in followed or tensor.leaf not in statistics]
         self._vectors = [
             tensor for tensor in elastic if isinstance(tensor.whole, nn.Parameter) and tensor.whole.dim() == 1
         ]
@@ -140,11 +140,8 @@ class ElasticNetwork(nn.Module):
             [len(t.whole) for t in self._vectors],
         )
         lengths = [len(module.running_mean) for module in self.norms]
-        kinds = [self._norm_kinds.get(id(module)) for module in self.norms]
-        norms = Packed.of(
-            [self._listed(None if k is None else kept[k], n, device) for k, n in zip(kinds, lengths, strict=True)],
-            lengths,
-        )
+        places = zip(self._norm_kinds, lengths, strict=True)
+        norms = Packed.of([self._listed(None if k is None else kept[k], n, device) for k, n in places], lengths)
         is_full = all(entry.is_full for entry in sets)
         return Path(dict(choice), tuple(map(len, sets)), is_full, indices, vectors, norms)
 
@@ -157,7 +154,7 @@ class ElasticNetwork(nn.Module):
             why = f"its width cannot change: {frozen}" if frozen else did_you_mean(name, names)
             raise UserError(f"there is no width group {name!r} to choose channels of; {why}")
         size, multiple = self.graph.groups[number].width, self._multiples[number]
-        if chosen.size != size or not chosen.indices or chosen.indices[-1] >= size:
+        if chosen.size != size or not chosen.is_set:
             raise UserError(f"width group {name!r} has {size} channels; {chosen} is no choice of them")
         if multiple > 1 and not chosen.repeats(multiple):
             raise UserError(f"width group {name!r} lies in {multiple} blocks, which must all keep the same channels")
@@ -294,9 +291,9 @@ class ElasticNetwork(nn.Module):
         ]
         parts += path.vectors.parts([tensor.whole for tensor in self._vectors])
         for tensor, part in zip([*self._weights, *self._vectors], parts, strict=True):
-            tensors[tensor.name].copy_(part)
+            tensors[tensor.name].data = part.detach().clone()  # what was drawn need not have its type and device
         stores = self.selected_statistics(path) if statistics is None else statistics
         for module, buffers in zip(normalisations(network), stores, strict=True):
             for leaf, value in buffers.items():
-                module._buffers[leaf].copy_(value)
+                module._buffers[leaf] = value.clone()
         return network

@@ -56,9 +56,13 @@ class Statistics:
 
     @torch.no_grad()
     def write_back(self, norms: Sequence[nn.Module]) -> None:
-        """Puts what is here into the entries of the layers' own statistics."""
+        """Puts what is here into the entries of the layers' own statistics.
+
+        As batch norm itself does, behind autograd's back: a graph that holds them, of another path on the same batch,
+        does not read them in its backward pass.
+        """
         if not norms:
             return
-        self.packed.put_back(self.means, [module.running_mean for module in norms])
-        self.packed.put_back(self.variances, [module.running_var for module in norms])
+        self.packed.put_back(self.means, [module.running_mean.data for module in norms])
+        self.packed.put_back(self.variances, [module.running_var.data for module in norms])
         torch._foreach_copy_([module.num_batches_tracked for module in norms], list(self.batches.unbind()))

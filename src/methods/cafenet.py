@@ -109,7 +109,7 @@ class CafeNet(SearchModule):
         self._calibration: list[tuple[Tensor, Tensor]] | None = None
         self._val_paths: dict[str, tuple[Path, Statistics]] = {}
         self._more_metrics = nn.ModuleDict({name: self.task.metrics() for name in ("narrowest", "random")})
-        self.sampling_state: dict[str, Any] | None = None
+        self.sampling_state: dict[str, Any] | None = None  # what the run of `supernet` has told of the same bins
         if supernet is not None:
             self._take_supernet(supernet)
 
@@ -305,7 +305,8 @@ class CafeNet(SearchModule):
     def keep_supernet(self, path: str, sampling: dict[str, Any]) -> None:
         """Writes the super-net, with the state of the callback that has sampled its widths."""
         weights = {name: value.cpu() for name, value in self.network.state_dict().items()}
-        save_whole({"network": weights, "sampling": sampling}, path)
+        edges = {name: list(own) for name, own in self.space.edges.items()}
+        save_whole({"network": weights, "sampling": sampling, "edges": edges}, path)
 
     def _take_supernet(self, folder: str) -> None:
         path = FilePath(check_text("method.supernet", folder)).expanduser() / SUPERNET
@@ -314,7 +315,9 @@ class CafeNet(SearchModule):
         kept = load_checked(path)
         try:
             self.network.load_state_dict(kept["network"])
-            self.epochs, self.sampling_state = 0, kept["sampling"]
+            self.epochs = 0
+            if {name: tuple(own) for name, own in kept["edges"].items()} == self.space.edges:
+                self.sampling_state = kept["sampling"]
         except (KeyError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"method.supernet={folder}: its super-net is of another model ({one_line(str(error))[:200]})"

@@ -58,9 +58,7 @@ class Recipe:
     state: RunState | None = None
 
     @classmethod
-    def from_config(
-        cls, node: DictConfig, trainer: DictConfig, task, state: RunState, where: str = ""
-    ) -> "Recipe":
+    def from_config(cls, node: DictConfig, trainer: DictConfig, task, state: RunState, where: str = "") -> "Recipe":
         """From a config node with epochs, repeats (1 if absent), optimizer and scheduler, and the trainer's node.
 
         `where`: the place of `node` in the config, "retrain." say, for messages.

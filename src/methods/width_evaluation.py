@@ -62,13 +62,14 @@ class WidthEvaluation:
     @torch.no_grad()
     def evaluate(self, choices: Sequence[Choice]) -> WidthValue:
         """The value of the width that `choices` stand for."""
-        training = self.network.training
+        modes = [(module, module.training) for module in self.network.modules()]
         choices = choices[:1] if self.reduce == "first" else choices
         try:
             with self.context():
                 return self._reduced([self.network.path(choice) for choice in choices])
         finally:
-            self.network.train(training)
+            for module, training in modes:  # of which some may be frozen
+                module.training = training
 
     def _reduced(self, paths: Sequence[Path]) -> WidthValue:
         calibrated = [self.calibrated(path) for path in paths]

@@ -1,6 +1,6 @@
 """How many width vectors a second the cost polynomial of ResNet-50 evaluates on one core.
 
-    python -m tests.benchmarks.cost_polynomial
+python -m tests.benchmarks.cost_polynomial
 """
 
 import time

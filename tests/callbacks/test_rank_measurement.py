@@ -23,8 +23,10 @@ def test_it_measures_the_trained_weights_of_every_convolution():
 def test_epochs_may_be_left_out_but_the_last_of_a_trial_is_measured():
     measurement = RankMeasurement(every_n_epochs=2)
     kept = []
-    measurement.begin_trial = lambda: (kept.append([m is not None for m in measurement.history]),
-                                       measurement.history.clear())
+    measurement.begin_trial = lambda: (
+        kept.append([m is not None for m in measurement.history]),
+        measurement.history.clear(),
+    )
     run(conet(trials=1, epochs_per_trial=4), measurement=measurement)
     assert kept == [[True, False, True, True]]
 

@@ -79,9 +79,7 @@ NETS = {
     "expand as": lambda: Net(lambda s, y: y.mean((2, 3), keepdim=True).expand_as(s.b(y)) + y),
     "expand to numbers": lambda: Net(lambda s, y: s.b(y.mean((2, 3), keepdim=True).expand([-1, 16, 4, 4]))),
     "a norm": lambda: Net(lambda s, y: s.b(y / y.norm(2, 1, True))),
-    "maxout": lambda: Net(
-        lambda s, y: s.b(torch.cat([y, y], 1).view(y.size(0), 2, -1, y.size(2), y.size(3)).amax(1))
-    ),
+    "maxout": lambda: Net(lambda s, y: s.b(torch.cat([y, y], 1).view(y.size(0), 2, -1, y.size(2), y.size(3)).amax(1))),
     "squeeze of two dimensions": lambda: Net(lambda s, y: s.b(y.mean((2, 3), True)).squeeze((2, 3))[:, :, None, None]),
     "a convolution that adds a channel": lambda: Net(lambda s, y: s.c(y), c=CoordConv(17, 16, 1)),
     "a masked convolution": lambda: Net(lambda s, y: s.b(s.c(y)), c=MaskedConv(16, 16, 1)),
@@ -89,9 +87,7 @@ NETS = {
     "a fixed kernel": lambda: Net(lambda s, y: s.b(s.blur(y)), blur=blur()),
     "shared weights": lambda: tied(Net(lambda s, y: s.c(s.b(y)), c=nn.Conv2d(16, 16, 1))),
     "weight norm": lambda: Net(lambda s, y: s.b(s.c(y)), c=parametrizations.weight_norm(nn.Conv2d(16, 16, 1))),
-    "a weight of its own": lambda: Net(
-        lambda s, y: F.conv2d(s.b(y), s.w), w=nn.Parameter(torch.randn(16, 16, 1, 1))
-    ),
+    "a weight of its own": lambda: Net(lambda s, y: F.conv2d(s.b(y), s.w), w=nn.Parameter(torch.randn(16, 16, 1, 1))),
     "crops folded into the batch": lambda: Net(
         lambda s, y: s.b(y.unsqueeze(1).expand(-1, 4, -1, -1, -1).flatten(0, 1))
     ),

@@ -27,7 +27,7 @@ FILES = {
     "conf/experiment/seven.yaml": "# @package _global_\nseed: 7",
     "conf/sweep/seeds.yaml": "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}",
     "conf/sweep/typo.yaml": "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {sed: '1,2'}}}",
-    "command.py": '''
+    "command.py": """
         from src.errors import UserError
         from src.runtime.launch import launch
 
@@ -50,7 +50,7 @@ FILES = {
 
         if __name__ == "__main__":
             launch(search, "search", CONFIG)
-    ''',
+    """,
 }
 
 
