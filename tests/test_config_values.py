@@ -118,7 +118,7 @@ OTHER_METHODS = {
     ],
     "cafenet": [
         ([None, 1.5, HUGE], "max_macs"),
-        ([0], "least_share offset_r exploration crossover resample"),
+        ([0], "least_share min_share offset_r exploration crossover resample"),
         ([None], "supernet share total_bins objectives population"),
         ([0, HUGE], "epochs warmup_epochs"),
         ([0, None], "mutation"),

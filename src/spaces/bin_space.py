@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_flag, check_whole, did_you_mean
+from src.errors import UserError, check_flag, check_range, check_whole, did_you_mean
 from src.evolution.grid import Band as Costs
 from src.evolution.grid import BinGrid
 from src.evolution.repair import repaired
@@ -50,6 +50,8 @@ class BinSpace:
         total_bins: bins of all groups together, as near as the rule "share" or "uniform" can come to it.
         min_bins_per_group: no group has fewer, unless it has too few channels.
         min_width: no width is smaller; groups that are narrower already stay.
+        min_share: no width is smaller than this share of the full one. A super-net that is trained down to a channel a
+            layer has little left for the widths that are worth finding, and may diverge.
         search_squeeze: whether squeezed channels are searched too.
 
     Raises:
@@ -69,12 +71,14 @@ class BinSpace:
         total_bins: int | None = None,
         min_bins_per_group: int = 2,
         min_width: int = 1,
+        min_share: float = 0.0,
         search_squeeze: bool = False,
     ) -> None:
         rule = BinRule(
             bin_rule, min_bin, max_bin, short_last_bin, share, bins_per_group, total_bins, min_bins_per_group
         )
         check_whole("method.min_width", min_width, 1)
+        check_range("method.min_share", min_share, 0, 1)
         check_flag("method.search_squeeze", search_squeeze)
         self.input_shape = tuple(input_shape)
         # as in WidthSpace: only the model inside tells what its widths must be multiples of
@@ -107,8 +111,9 @@ class BinSpace:
         padded = [[0, *borders, *[torch.nan] * (most - len(borders))] for borders in self._borders.values()]
         self._widths = torch.tensor(padded, dtype=torch.float64)
         self.high = torch.tensor([len(borders) for borders in self._borders.values()])
+        least = {name: max(min_width, min_share * borders[-1]) for name, borders in self._borders.items()}
         self.low = torch.tensor(
-            [1 + sum(width < min_width for width in borders[:-1]) for borders in self._borders.values()]
+            [1 + sum(width < least[name] for width in borders[:-1]) for name, borders in self._borders.items()]
         )
         self.grid = BinGrid(self.low, self.high, self.macs_of)
 
