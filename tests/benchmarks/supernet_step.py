@@ -91,11 +91,14 @@ class Bench:
         return 1e3 * (time.perf_counter() - began)
 
     def compared(self, row: list[int], repeats: int) -> tuple[float, float, float]:
-        """Median milliseconds of (plain, K = 1, K = 2), in turns, after one that does not count."""
+        """Median milliseconds of (plain, K = 1, K = 2), in turns that each begin with another, after one round more."""
         plain = self.plain(row)
         steps = (plain,), (self.step, row, 1), (self.step, row, 2)
-        taken = [[self.timed(*step) for step in steps] for _ in range(1 + repeats)][1:]
-        return tuple(statistics.median(own) for own in zip(*taken, strict=True))
+        taken = [[], [], []]
+        for turn in range(1 + repeats):
+            for place in (turn, turn + 1, turn + 2):
+                taken[place % 3].append(self.timed(*steps[place % 3]))
+        return tuple(statistics.median(own[1:]) for own in taken)
 
     def parts(self, row: list[int], repeats: int) -> dict[str, float]:
         """Median milliseconds of what a step does beside the network's own work."""
