@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from src.elastic.index_sets import Choice, IndexSet, Selection, selection
-from src.elastic.selecting import Index, Packed, as_index, selected
+from src.elastic.selecting import Index, Kept, Packed, Picked, as_index, selected
 from src.elastic.statistics import Statistics, normalisations
 from src.errors import UserError, did_you_mean
 from src.graph.channel_graph import ChannelGraph
@@ -160,20 +160,23 @@ class ElasticNetwork(nn.Module):
             raise UserError(f"width group {name!r} lies in {multiple} blocks, which must all keep the same channels")
         return number
 
-    def _kept(self, kind: int, segments, divisor: int, sets: list[IndexSet], device: torch.device):
-        """What is kept of a kind of dimension: a slice, an int64 tensor, or None for all."""
+    def _kept(self, kind: int, segments, divisor: int, sets: list[IndexSet], device: torch.device) -> Kept:
+        """What is kept of a kind of dimension."""
         key = (kind, device, *(sets[group] for group, _ in segments))
         if key not in self._index_cache:
             if len(self._index_cache) > _CACHED:
                 self._index_cache.clear()
-            found: Selection = selection(segments, divisor, sets, self._multiples)
-            self._index_cache[key] = torch.tensor(found, device=device) if isinstance(found, tuple) else found
+            found: Selection | Picked = selection(segments, divisor, sets, self._multiples)
+            if isinstance(found, tuple):
+                size = sum(len(self._full[group]) * times for group, times in segments) // divisor
+                found = Picked.of(torch.tensor(found, device=device), size)
+            self._index_cache[key] = found
         return self._index_cache[key]
 
-    def _listed(self, kept: Tensor | slice | None, length: int, device: torch.device) -> Tensor:
+    def _listed(self, kept: Kept, length: int, device: torch.device) -> Tensor:
         """The same as an int64 tensor, of a vector of `length`."""
-        if isinstance(kept, Tensor):
-            return kept
+        if isinstance(kept, Picked):
+            return kept.index
         count = length if kept is None else kept.stop
         if (count, device) not in self._index_cache:
             self._index_cache[count, device] = torch.arange(count, device=device)
@@ -218,9 +221,7 @@ class ElasticNetwork(nn.Module):
             if not path.is_full:
                 for tensor, index in zip(self._weights, path.indices, strict=True):
                     if index is not None:
-                        whole = tensor.whole
-                        part = selected(whole, index) if isinstance(whole, nn.Parameter) else whole[index]
-                        replace(tensor.table, tensor.leaf, part)
+                        replace(tensor.table, tensor.leaf, selected(tensor.whole, index))
                 parts = path.vectors.parts([tensor.whole for tensor in self._vectors])
                 for tensor, part in zip(self._vectors, parts, strict=True):
                     replace(tensor.table, tensor.leaf, part)
@@ -286,7 +287,7 @@ class ElasticNetwork(nn.Module):
             network = resized(self.model, widths, self.graph.input_shape, self.graph)
         tensors = dict([*network.named_parameters(), *network.named_buffers()])
         parts = [
-            tensor.whole if index is None else tensor.whole[index]
+            tensor.whole if index is None else selected(tensor.whole, index)
             for tensor, index in zip(self._weights, path.indices, strict=True)
         ]
         parts += path.vectors.parts([tensor.whole for tensor in self._vectors])

@@ -1,11 +1,11 @@
-"""Parts of tensors by index: values and gradients of plain indexing, in one gather."""
+"""Parts of tensors by index: values and gradients of plain indexing, each way of taking them."""
 
 import pytest
 import torch
 
-from src.elastic.selecting import Packed, as_index, selected
+from src.elastic.selecting import Packed, Picked, as_index, gathered, put, selected, spread, taken
 
-ROWS, COLUMNS = torch.tensor([0, 2, 5]), torch.tensor([1, 3])
+ROWS, COLUMNS = (Picked.of(torch.tensor(kept), size) for kept, size in (([0, 2, 5], 6), ([1, 3], 4)))
 DIMS = {
     "rows": [(0, ROWS)],
     "columns": [(1, COLUMNS)],
@@ -16,6 +16,7 @@ DIMS = {
     "first rows, other columns": [(0, slice(0, 3)), (1, COLUMNS)],
     "other rows, first columns": [(0, ROWS), (1, slice(0, 2))],
     "columns of all rows": [(0, None), (1, COLUMNS)],
+    "columns before rows": [(1, COLUMNS), (0, ROWS)],
 }
 
 
@@ -23,7 +24,8 @@ def one_by_one(whole, dims):
     """Plain indexing, one dimension after the other."""
     for dim, kept in dims:
         every = torch.arange(whole.shape[dim])
-        whole = whole.index_select(dim, every if kept is None else every[kept])
+        kept = kept.index if isinstance(kept, Picked) else slice(None) if kept is None else kept
+        whole = whole.index_select(dim, every[kept])
     return whole
 
 
@@ -46,9 +48,21 @@ def test_everything_is_no_index():
     assert as_index([(0, None)]) is None
 
 
-def test_two_gathers_are_one():
-    (rows, columns) = as_index([(0, ROWS), (1, COLUMNS)])
-    assert (rows.shape, columns.shape) == ((3, 1), (2,))
+@pytest.mark.parametrize("dims", DIMS.values(), ids=DIMS)
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 3, 3)])
+def test_a_processor_and_a_gpu_take_the_same(shape, dims):
+    whole, index = torch.randn(*shape), as_index(dims)
+    part = one_by_one(whole, dims)
+    assert torch.equal(taken(whole, index), part)
+    assert torch.equal(gathered(whole, index), part)
+    back = spread(part, shape, index)
+    assert torch.equal(back, put(part, shape, index))
+    assert torch.equal(taken(back, index), part)
+    assert int((back != 0).sum()) == part.numel()
+
+
+def test_a_picked_place_knows_where_it_went():
+    assert ROWS.inverse.tolist() == [0, 3, 1, 3, 3, 2]
 
 
 def test_packed_vectors_are_those_that_were_packed():
