@@ -81,7 +81,8 @@ class TrainingModule(pl.LightningModule):
         # Lightning hands a resumed loader its position when it makes it, which is too early where configure_optimizers
         # has asked for the number of steps; a loader that has its position keeps it
         self.trainer.fit_loop._load_combined_loader_states()
-        self._take_back_logged(self._epoch_values)
+        # what the last epoch gave belongs to its own row, not to one of a search that has gone on without training
+        self._take_back_logged(self._epoch_values if self.log_step() == self.trainer.global_step else {})
 
     def on_test_start(self) -> None:
         self._take_back_logged({})

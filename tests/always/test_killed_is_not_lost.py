@@ -83,6 +83,24 @@ def test_sigterm_saves_within_an_epoch_and_ends_cleanly(devices, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("devices", [ONE_DEVICE, TWO_RANKS], ids=["one process", "two ranks"])
+def test_sigterm_while_a_super_net_is_searched(devices, tmp_path):
+    """No step is made there: what looks for a signal after each step would see none."""
+    cafenet = next(method for method in METHODS if method.name == "cafenet").command
+    whole, folder = tmp_path / "whole", tmp_path / "stopped"
+    completed(cafenet, *devices, f"hydra.run.dir={whole}")
+    process = start([*cafenet, *devices, f"hydra.run.dir={folder}"])
+    wait_for(lambda: lines(folder / "candidates.csv") >= 2, process)
+    kill(process, signal.SIGTERM)
+    code, _, errors = finished(process)
+    assert code == 143
+    assert "Traceback" not in errors
+    assert lines(folder / "candidates.csv") < lines(whole / "candidates.csv")
+    completed(["search.py", f"resume={folder}"])
+    assert same_results(whole, folder)
+
+
+@pytest.mark.slow
 def test_ctrl_c_saves_too_and_two_ranks_that_are_killed_go_on(tmp_path):
     whole, folder = tmp_path / "whole", tmp_path / "stopped"
     completed(METHODS[0].command, *TWO_RANKS, f"hydra.run.dir={whole}")
