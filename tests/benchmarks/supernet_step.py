@@ -21,7 +21,6 @@ import torch
 from src.elastic.sharing import LocallyFreeSharing
 from src.methods.cafenet import CafeNet
 from src.runtime.seeds import keyed_generator
-from src.spaces.bin_sampling import uniform_rows
 from src.spaces.bin_space import BinSpace
 from src.tasks.classification import Classification
 
@@ -56,8 +55,7 @@ class Bench:
         )
 
     def row(self, number: int) -> list[int]:
-        space = self.module.space
-        return uniform_rows(space.low, space.high, 1, keyed_generator(0, "width", number))[0].tolist()
+        return self.module.space.grid.uniform(1, keyed_generator(0, "width", number))[0].tolist()
 
     def draw(self, row: list[int], count: int) -> None:
         self.module.paths = self.sharing.draw(row, count, keyed_generator(0, "step", *row))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import pytorch_lightning as pl
@@ -19,6 +20,7 @@ from src.reporting.candidates import pareto_front
 from src.runtime.architecture import load_architecture
 from src.runtime.build import network_from
 from src.runtime.seeds import keyed_generator
+from src.spaces.bin_space import BinSpace
 from tests.searching import cafenet, conet, digits, run, run_cafenet
 
 OFFLINE = {"searcher": "random", "evaluations": 8}
@@ -198,8 +200,7 @@ def test_from_a_checkpoint_within_the_training_it_ends_with_the_same_widths(tmp_
 
 
 def test_a_space_smaller_than_the_evaluations_is_searched_whole(tmp_path):
-    module = cafenet(epochs=1, max_macs=None, least_share=0.0)
-    module.space.high = module.space.high.clamp(max=2)
+    module = cafenet(epochs=1, max_macs=None, space=partial(BinSpace, bin_rule="uniform", bins_per_group=2))
     run_cafenet(module, tmp_path, searcher="random", evaluations=100)
     assert len(module.candidates) == 16
     assert module.progress() == (16, 16)

@@ -16,7 +16,6 @@ from src.methods.cafenet import CafeNet
 from src.runtime.schedules import cosine
 from src.runtime.seeds import keyed_generator
 from src.runtime.trainer import make_trainer
-from src.spaces.bin_sampling import uniform_rows
 from src.spaces.bin_space import BinSpace
 from src.tasks.classification import Classification
 from tests.ground_truth.make import GROUPS, full_widths
@@ -95,7 +94,7 @@ def compared_candidates(module: CafeNet, sampling: FlopsBinSampling) -> dict[str
     losses = []  # (widths, candidates, batches)
     module.network.train()
     while len(losses) < PAIRS:
-        row = uniform_rows(module.space.low, module.space.high, 1, generator)[0].tolist()
+        row = module.space.grid.uniform(1, generator)[0].tolist()
         if sampling.offset_r and sampling.sharing.count(row) < 2:
             continue
         paths = [module.network.path(choice) for choice in sampling.sharing.draw(row, 2, generator)]
