@@ -112,7 +112,7 @@ class Bench:
 
         def select() -> None:
             with network._in_place(path, None):
-                tensors = [t.whole for t in (*network._weights, *network._vectors)]
+                tensors = [t.whole for t in (*network._paths.weights, *network._paths.vectors)]
             chosen = [tensor for tensor in tensors if tensor.grad_fn is not None]
             if chosen:
                 torch.autograd.grad(chosen, own, [torch.ones_like(t) for t in chosen], allow_unused=True)

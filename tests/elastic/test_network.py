@@ -251,7 +251,7 @@ def test_more_choices_than_are_kept_in_memory(monkeypatch):
     network = supernet("resnet").eval()
     choices = [wild(network.graph, seed) for seed in range(4)]
     expected = [network(images_of("resnet"), network.path(choice)) for choice in choices]
-    monkeypatch.setattr(elastic_network, "_CACHED", 3)
+    monkeypatch.setattr("src.elastic.paths._CACHED", 3)
     for _ in range(2):
         for choice, outputs in zip(choices, expected, strict=True):
             assert torch.equal(network(images_of("resnet"), network.path(choice)), outputs)
