@@ -25,10 +25,9 @@ from src.runtime.checkpoints import load_checked, save_whole
 from src.runtime.mistakes import one_line
 from src.runtime.seeds import keyed_generator
 from src.spaces.bin_space import BinSpace
-from src.spaces.space import admissible_band
+from src.spaces.space import admissible_band, macs_of_bound
 
 SUPERNET = "supernet.pt"  # in the run folder: the weights of the super-net, and what its training has told of widths
-_SHARES_BELOW = 10  # no network costs fewer than ten MACs
 
 
 class CafeNet(WidthSupernet):
@@ -87,8 +86,7 @@ class CafeNet(WidthSupernet):
         """The least and the most MACs of a candidate."""
         if max_macs is None:
             return self.space.reachable()
-        check_range("method.max_macs", max_macs, 0, 1e18)
-        most = max_macs * self.base_network["macs"] if max_macs < _SHARES_BELOW else max_macs
+        most = macs_of_bound("method.max_macs", max_macs, self.base_network["macs"])
         full = self.space.reachable()[1]
         if most >= full:
             return full, full

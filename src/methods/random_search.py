@@ -9,15 +9,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from src.errors import UserError, check_flag, check_range
+from src.errors import UserError, check_flag
 from src.methods.trial_search import TrialSearch
 from src.reporting import quantities
 from src.reporting.candidates import Candidate, best_candidate
 from src.runtime.seeds import keyed_generator
-from src.spaces.space import Genotype, SearchSpace, admissible_band
+from src.spaces.space import Genotype, SearchSpace, admissible_band, macs_of_bound
 from src.spaces.widths import WidthSpace
 
-_SHARES_BELOW = 10  # no network costs fewer than ten MACs
 _DRAWN_TOGETHER, _DRAWS = 16, 64  # until the architectures in the band are taken for exhausted
 
 
@@ -66,10 +65,8 @@ class RandomSearch(TrialSearch):
         """The bounds in MACs, as far as the space reaches."""
         given, bounds = {"min_macs": min_macs, "max_macs": max_macs}, []
         for name, bound in given.items():
-            if bound is not None:
-                check_range(f"method.{name}", bound, 0, 1e18)
-                bound = bound * self.base_network["macs"] if bound < _SHARES_BELOW else bound
-            bounds.append(bound)
+            macs = self.base_network["macs"]
+            bounds.append(None if bound is None else macs_of_bound(f"method.{name}", bound, macs))
         asked = ", ".join(f"method.{name}={bound}" for name, bound in given.items() if bound is not None)
         if None not in bounds and bounds[0] > bounds[1]:
             raise UserError(f"{asked}: the least of the MACs, {bounds[0]:,.0f}, is above the most, {bounds[1]:,.0f}")

@@ -136,7 +136,8 @@ def model_config(config: DictConfig) -> dict[str, Any]:
 def model_name(config: DictConfig) -> str:
     """What the model is called in tables: the choice of `model`, the name that it was given, or the run folder's."""
     if config.architecture is not None:
-        return _origin(config).name
+        folder, path = _origin(config), Path(config.architecture)
+        return f"{folder.name} {path.stem}" if path.parent.name == FRONT else folder.name
     choice = HydraConfig.get().runtime.choices.model
     given = config.model._target_.rpartition(".")[2] if choice == "custom" else None
     return config.model.get("name") or config.model.get("model_name") or given or choice

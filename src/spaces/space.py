@@ -4,9 +4,10 @@ from typing import Any, Protocol
 
 import torch
 
-from src.errors import UserError
+from src.errors import UserError, check_range
 
 Genotype = dict[str, Any]  # what makes one architecture: plain JSON-able values, for candidates.csv and checkpoints
+_SHARES_BELOW = 10  # no network costs fewer than ten MACs
 Band = tuple[float | None, float | None]  # least and most MACs that are asked for, both allowed; None: no bound
 
 
@@ -41,6 +42,12 @@ class SearchSpace(Protocol):
     def reachable(self) -> tuple[int, int]:
         """The least and the most MACs of an architecture of this space."""
         ...
+
+
+def macs_of_bound(name: str, bound: float, base: int) -> float:
+    """A bound of a search's MACs: `bound` itself or, below 10, that share of `base`; `UserError` where it is neither."""
+    check_range(name, bound, 0, 1e18)
+    return bound * base if bound < _SHARES_BELOW else bound
 
 
 def admissible_band(space: SearchSpace, macs: Band) -> tuple[int, int]:
