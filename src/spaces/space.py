@@ -45,7 +45,7 @@ class SearchSpace(Protocol):
 
 
 def macs_of_bound(name: str, bound: float, base: int) -> float:
-    """A bound of a search's MACs: `bound` itself or, below 10, that share of `base`; `UserError` where it is neither."""
+    """A bound of MACs: `bound` itself or, below 10, that share of `base`; `UserError` where it is neither."""
     check_range(name, bound, 0, 1e18)
     return bound * base if bound < _SHARES_BELOW else bound
 
