@@ -141,9 +141,9 @@ class ParetoReport(pl.Callback):
     def _figures(self, pl_module, comparison) -> list[tuple]:
         own = {
             "Error against cost": (
-                "Each dot is a candidate with its id; the line is the Pareto front (lower left is better). The error of "
-                "a candidate is what the search has measured, after a short training of its own or with shared weights; "
-                "a base or found network of the final table has had its full training.",
+                "Each dot is a candidate with its id; the line is the Pareto front (lower left is better). The error "
+                "of a candidate is what the search has measured, after a short training of its own or with shared "
+                "weights; a base or found network of the final table has had its full training.",
                 _front(pl_module, plain_rows(comparison)),
             )
         }

@@ -45,7 +45,7 @@ class WidthSupernet(SearchModule):
         space: BinSpace,
         base: dict[str, Any],
         input_shape: tuple[int, int, int],
-        epochs: int,
+        epochs: int = 60,
         score_share: float = 1.0,
         calibration_images: int = 2000,
         **settings,
