@@ -16,7 +16,7 @@ from rich.table import Table
 from src.reporting import quantities
 
 FIGURES = ("macs", "parameters", "val_error", "test_error")
-ROLES = ("found", "base")
+FOUND, BASE = "found", "base"
 SEED = "seed"  # the key over whose values a mean is taken
 _HEADINGS = {"macs": "MACs", "val_error": "validation\nerror (%)", "test_error": "test\nerror (%)"}
 _SPELLED = {"macs": quantities.amount, "parameters": quantities.amount}
@@ -29,8 +29,8 @@ class SweepJob:
     Args:
         name: of its folder.
         settings: the overrides of its config, key to value as text.
-        networks: figures by role; "found" is what it is about, "base" what a search started from. Empty for a job that
-            has no result.
+        networks: figures by role; "found" is what it is about, "base" what a search started from, others are controls.
+            Empty for a job that has no result.
         state: in words, where it has no result.
     """
 
@@ -65,16 +65,23 @@ def networks_of(lines: Sequence[Mapping[str, str]]) -> dict[str, dict[str, float
     named: dict[str, list[Mapping[str, str]]] = {}
     for line in lines:
         named.setdefault(line.get("network") or "", []).append(line)
-    roles = {name: "found" if name == "found" else "base" if name.startswith("base ") else None for name in named}
-    if named and "found" not in roles.values():
-        roles[next(iter(named))] = "found"
+    roles = {name: BASE if name.startswith(f"{BASE} ") else name for name in named}
+    if named and FOUND not in roles.values():
+        roles = {next(iter(named)): FOUND}
     networks = {}
     for name, role in roles.items():
-        if role is not None and role not in networks:
+        if role not in networks:
             columns = {figure: [_number(line.get(figure)) for line in named[name]] for figure in FIGURES}
             values = {figure: [v for v in column if quantities.is_number(v)] for figure, column in columns.items()}
             networks[role] = {figure: median(column) for figure, column in values.items() if column}
     return networks
+
+
+def roles_of(rows: Sequence[SweepRow]) -> list[str]:
+    """The roles of which there are figures: the found network, the base, then the controls in their order."""
+    seen = dict.fromkeys(role for row in rows for job in row.finished for role in job.networks)
+    known = sorted(seen, key=lambda role: {FOUND: 0, BASE: 1}.get(role, 2))
+    return [role for role in known if any(row.numbers(role, figure) for row in rows for figure in FIGURES)]
 
 
 def varied_keys(jobs: Sequence[SweepJob]) -> list[str]:
@@ -94,8 +101,8 @@ def sweep_rows(jobs: Sequence[SweepJob]) -> list[SweepRow]:
 
 def sweep_csv(rows: Sequence[SweepRow]) -> str:
     """The rows for programs, full numbers: columns of each varied key, then mean, sample standard deviation and count
-    of each figure for the found and the base network, then the folders as JSON lists."""
-    roles = [role for role in ROLES if any(row.numbers(role, figure) for row in rows for figure in FIGURES)]
+    of each figure for the found network, the base and the controls, then the folders as JSON lists."""
+    roles = roles_of(rows)
     lines = []
     for row in rows:
         seeds = [job.settings[SEED] for job in row.finished if SEED in job.settings]
@@ -117,27 +124,29 @@ def sweep_csv(rows: Sequence[SweepRow]) -> str:
 
 
 def sweep_table(rows: Sequence[SweepRow]) -> Table:
-    """The rows for a terminal: of each setting a line for the base network, where there is one, and for the found."""
+    """The rows for a terminal: of each setting a line for the base network, the controls and the found one."""
     several = any(len(row.finished) > 1 for row in rows)
     note = "mean over seeds, standard deviation in brackets" if several else None
     table = Table(caption=note, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     with_setting = any(row.setting for row in rows)
     if with_setting:
         table.add_column("setting", overflow="fold", min_width=8)
-    with_base = any(row.numbers("base", figure) for row in rows for figure in FIGURES)
-    if with_base:
+    all_roles = roles_of(rows)
+    named = len(all_roles) > 1
+    if named:
         table.add_column("network", no_wrap=True)
     table.add_column("jobs", justify="right", no_wrap=True)
-    shown = [f for f in FIGURES if any(row.numbers(role, f) for row in rows for role in ROLES)]
+    shown = [f for f in FIGURES if any(row.numbers(role, f) for row in rows for role in all_roles)]
     for figure in shown:
         table.add_column(_HEADINGS.get(figure, figure), justify="right", no_wrap=True)
     for row in rows:
         setting = "\n".join(_spelled(key, value) for key, value in row.setting.items())
-        roles = [role for role in reversed(ROLES) if any(row.numbers(role, f) for f in FIGURES)] or ["found"]
+        ordered = [*all_roles[1:], *all_roles[:1]]  # the found network comes last
+        roles = [role for role in ordered if any(row.numbers(role, f) for f in FIGURES)] or [FOUND]
         for index, role in enumerate(roles):
             cells = [_cell(row.numbers(role, figure), _SPELLED.get(figure, quantities.percent)) for figure in shown]
             start = [setting if index == 0 else ""] if with_setting else []
-            table.add_row(*start, *([role] if with_base else []), _count(row), *cells)
+            table.add_row(*start, *([role] if named else []), _count(row), *cells)
     return table
 
 
