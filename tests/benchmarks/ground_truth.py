@@ -34,7 +34,7 @@ from tests.ground_truth.supernets import (
 )
 from tests.ground_truth.table import GroundTruth, ground_truth
 
-EPOCHS = 200  # with r=0 in quarters the mean error of all rows is then that of their own trainings (100: 3 points above)
+EPOCHS = 200  # with r=0 in quarters the mean error of all rows is then that of their own trainings (100: 3 points more)
 SEEDS = 5
 _REGRETS = ("best", "evolution", "random")  # of the report: by all scores, by searches of 60 of them
 HEADER = (
