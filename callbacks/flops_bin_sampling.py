@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from src.elastic.sharing import BORDERS, LARGEST_OFFSET, UNITS, LocallyFreeSharing
-from src.elastic.width_statistics import WidthStatistics, entropy
+from src.elastic.width_statistics import WidthStatistics
 from src.errors import UserError, check_choice, check_flag, check_range, check_whole
 from src.reporting.bin_figures import bins_figure, evenness_figure
 from src.runtime.ranks.agreement import gathered
@@ -60,7 +60,6 @@ class FlopsBinSampling(pl.Callback):
         self.sandwich = check_flag("method.sandwich", sandwich)
         self.sharing: LocallyFreeSharing | None = None
         self.statistics: WidthStatistics | None = None
-        self.epoch_winners = torch.zeros(self.k_train, dtype=torch.int64)  # steps of this epoch that each place has won
         self._numbers: list[tuple[int, ...]] = []  # the candidates of the step under way
         self._pending: list[tuple] = []  # steps whose results still lie on the device
         self._loaded: dict[str, Tensor] | None = None  # sums of a checkpoint that came before `setup`
@@ -114,10 +113,10 @@ class FlopsBinSampling(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._take_up()
-        if self.epoch_winners.any():
-            name = f"{getattr(pl_module, 'prefix', '')}winner_entropy"
-            pl_module.log(name, float(entropy(self.epoch_winners)), sync_dist=trainer.world_size > 1)
-            self.epoch_winners.zero_()
+        evenness = self.statistics.evenness().nanmean()
+        if evenness.isfinite():
+            name = f"{getattr(pl_module, 'prefix', '')}winner_evenness"
+            pl_module.log(name, float(evenness), sync_dist=trainer.world_size > 1)
 
     def _take_up(self) -> None:
         """Adds the steps since the last call to the sums; the loss of a step is the mean over the ranks."""
@@ -133,7 +132,6 @@ class FlopsBinSampling(pl.Callback):
         if chosen.any():
             won = [own[place] for own, place in zip(numbers, winners.tolist(), strict=True)]
             self.statistics.add_wins(rows[chosen], torch.tensor(won)[chosen])
-            self.epoch_winners += winners[chosen].bincount(minlength=self.k_train)
 
     def report_figures(self) -> list:
         """How the channels are cut into bins, and how evenly the index sets of a width win."""
@@ -165,11 +163,9 @@ class FlopsBinSampling(pl.Callback):
     def state_dict(self) -> dict:
         """Call it on all ranks, as a checkpoint does: steps of which only this rank knows are gathered first."""
         self._take_up()
-        state = {"epoch_winners": self.epoch_winners.clone()}
-        return state | ({"statistics": self.statistics.state_dict()} if self.statistics else {})
+        return {"statistics": self.statistics.state_dict()} if self.statistics else {}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        self.epoch_winners = state_dict["epoch_winners"].clone()
         if self.statistics is None:  # `setup` makes what the sums are kept in
             self._loaded = state_dict.get("statistics")
         elif "statistics" in state_dict:
