@@ -10,7 +10,7 @@ import os
 import pytorch_lightning as pl
 
 from src.errors import check_text
-from src.reporting.candidates import pareto_front
+from src.reporting.candidates import OBJECTIVES, pareto_front
 from src.runtime.architecture import FRONT, save_architecture
 from src.whole_files import output_folder
 
@@ -27,7 +27,7 @@ class ArchitectureExport(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        for candidate in pareto_front(pl_module.candidates):
+        for candidate in pareto_front(pl_module.candidates, getattr(pl_module, "objectives", None) or OBJECTIVES):
             path = os.path.join(output_folder(os.path.join(self.folder, FRONT)), f"candidate_{candidate.id}.yaml")
             save_architecture(path, pl_module.candidate_config(candidate))
         save_architecture(os.path.join(self.folder, "architecture.yaml"), pl_module.architecture())

@@ -22,7 +22,8 @@ class CandidateHistory(pl.Callback):
 
     Args:
         folder: the run folder; made if it is not there.
-        objectives: what the column `is_pareto` stands for; all are made small.
+        objectives: what the column `is_pareto` stands for, unless the search has objectives of its own; all are made
+            small.
     """
 
     def __init__(self, folder: str, objectives: tuple[str, ...] = OBJECTIVES):
@@ -36,6 +37,9 @@ class CandidateHistory(pl.Callback):
     def path(self) -> str:
         return os.path.join(self.folder, "candidates.csv")
 
+    def _objectives(self, pl_module) -> tuple[str, ...]:
+        return getattr(pl_module, "objectives", None) or self.objectives
+
     def setup(self, trainer, pl_module, stage):
         if trainer.is_global_zero and stage == "fit":
             output_folder(self.folder)
@@ -44,7 +48,7 @@ class CandidateHistory(pl.Callback):
         """Called by the search after `candidate` has joined `pl_module.candidates`."""
         if not trainer.is_global_zero:
             return
-        write_candidates(self.path, pl_module.candidates, self.objectives)
+        write_candidates(self.path, pl_module.candidates, self._objectives(pl_module))
         best = best_candidate(pl_module.candidates)
         numbers = {"error": candidate.error, "macs": candidate.macs, "params": candidate.params}
         numbers |= {"best_error": best.error if best else math.nan} | candidate.extra
@@ -55,5 +59,5 @@ class CandidateHistory(pl.Callback):
     def on_fit_end(self, trainer, pl_module):
         candidates = getattr(pl_module, "candidates", [])
         if trainer.is_global_zero and candidates:
-            write_candidates(self.path, candidates, self.objectives)
+            write_candidates(self.path, candidates, self._objectives(pl_module))
             log_candidates(trainer.loggers, candidates)

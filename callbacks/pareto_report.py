@@ -36,7 +36,7 @@ class ParetoReport(pl.Callback):
 
     Args:
         folder: the run folder; made if it is not there.
-        objectives: the objectives of the front; all are made small.
+        objectives: those of the front, unless the search has some of its own; all are made small.
         share: the largest part of the time that may go into the page before the end; 1 writes it at each candidate.
     """
 
@@ -56,6 +56,9 @@ class ParetoReport(pl.Callback):
     @property
     def path(self) -> str:
         return os.path.join(self.folder, "report.html")
+
+    def _objectives(self, pl_module) -> tuple[str, ...]:
+        return getattr(pl_module, "objectives", None) or self.objectives
 
     def state_dict(self) -> dict:
         return {"curves": {name: list(values) for name, values in self.curves.items()}}
@@ -101,7 +104,7 @@ class ParetoReport(pl.Callback):
         """Called by the search after `candidate` has joined `pl_module.candidates`."""
         if not trainer.is_global_zero:
             return
-        write_pareto(os.path.join(self.folder, "pareto.csv"), pl_module.candidates, self.objectives)
+        write_pareto(os.path.join(self.folder, "pareto.csv"), pl_module.candidates, self._objectives(pl_module))
         if self._begun is None or self._took <= self.share * (time.monotonic() - self._begun):
             self.write(pl_module)
 
@@ -126,9 +129,9 @@ class ParetoReport(pl.Callback):
         """
         self._begun = time.monotonic()
         candidates = pl_module.candidates
-        write_pareto(os.path.join(self.folder, "pareto.csv"), candidates, self.objectives)
+        write_pareto(os.path.join(self.folder, "pareto.csv"), candidates, self._objectives(pl_module))
         description = dict(getattr(pl_module, "description", {}))
-        front = pareto_front(candidates, self.objectives)
+        front = pareto_front(candidates, self._objectives(pl_module))
         tables = [
             (_comparison_heading(comparison), comparison_cells(comparison)),
             (_front_heading(front), _front_rows(front)),
@@ -150,7 +153,7 @@ class ParetoReport(pl.Callback):
         candidates = pl_module.candidates
         chain = all(c.parent == (candidates[i - 1].id if i else None) for i, c in enumerate(candidates))
         if candidates and all(candidate.widths for candidate in candidates):
-            shown = candidates if chain else pareto_front(candidates, self.objectives)
+            shown = candidates if chain else pareto_front(candidates, self._objectives(pl_module))
             found = [row.get("width") for row in plain_rows(comparison) if row.get("network") == "found"]
             found = found[0] if found and isinstance(found[0], Mapping) else None
             picture = width_figure(shown, candidates[0].widths if chain else None, found)

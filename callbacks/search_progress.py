@@ -83,7 +83,8 @@ class SearchProgress(ProgressBar):
         self._count(trainer, pl_module)
         last = _last_epoch(trainer, pl_module)
         epochs = f"{_epochs(last)} of " if last > 0 else ""
-        self._open(trainer, pl_module, f"{epochs}{trainer.num_training_batches} batches")
+        trains = last < 0 or trainer.current_epoch < last  # else it goes on without
+        self._open(trainer, pl_module, f"{epochs}{trainer.num_training_batches} batches" if trains else "")
 
     def on_train_epoch_start(self, trainer, pl_module):
         self._count(trainer, pl_module)
@@ -137,9 +138,10 @@ class SearchProgress(ProgressBar):
         return new or time.monotonic() - self._line_at >= self.plain_every_seconds
 
     def on_train_end(self, trainer, pl_module):
-        text = f"finished {_epochs(self._epochs_done)}"
+        last = _last_epoch(trainer, pl_module)
+        done = self._epochs_done if last < 0 else min(self._epochs_done, last)
+        text = f"finished {_epochs(done)}" if done else "finished"
         if self._total is not None and self._done < self._total:
-            last = _last_epoch(trainer, pl_module)
             of = f" of {last}" if last > 0 else ""
             text = f"stopped after {self._epochs_done}{of} epochs"
         self._finish(trainer, pl_module, text)

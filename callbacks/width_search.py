@@ -33,6 +33,7 @@ from src.runtime.seeds import keyed_generator, keyed_seed
 
 SEARCHERS = ("evolution", "random", "uniform")
 OBJECTIVES = ("error", "macs", "latency")
+_COLUMNS = {"latency": "latency_ms"}  # of candidates.csv, where they have another name
 _TOGETHER = 8  # widths a process evaluates until the ranks tell each other
 _POPULATION, _FRONT_POPULATION = 20, 40
 _SAVE_EVERY = 60.0  # seconds
@@ -63,7 +64,7 @@ class WidthSearch(pl.Callback):
         searcher: str = "evolution",
         objectives: Sequence[str] | None = None,
         population: int | None = None,
-        evaluations: int = 1000,
+        evaluations: int = 400,
         parents: int | None = None,
         crossover: float = 0.9,
         mutation: float | None = None,
@@ -94,11 +95,29 @@ class WidthSearch(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit" and not isinstance(pl_module, CafeNet):
             raise UserError(f"WidthSearch needs method=cafenet, not {type(pl_module).__name__}")
+        if stage == "fit":
+            self._check(pl_module)
+            if "latency" in self._objectives(pl_module):
+                pl_module.objectives = tuple(_COLUMNS.get(name, name) for name in self._objectives(pl_module))
+
+    def _check(self, pl_module: CafeNet) -> None:
+        """Raises `UserError` for what does not go together, before anything is trained."""
+        if not pl_module.trained and not pl_module.nothing_to_search and self.searcher != "uniform":
+            raise UserError(
+                "method.epochs=0 leaves the super-net untrained: give method.supernet=<run folder>, or "
+                "method.searcher=uniform, which needs none"
+            )
+        if self.prior and not pl_module.budgeted:
+            raise UserError("method.prior=true needs a budget, method.max_macs: it is drawn for one")
+
+    def _objectives(self, pl_module: CafeNet) -> tuple[str, ...]:
+        return self.objectives or (("error",) if pl_module.budgeted else ("error", "macs"))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: CafeNet) -> None:
         if not pl_module.searching() or pl_module.ended:
             return
-        self._keep_supernet(trainer, pl_module)
+        if pl_module.trained:
+            self._keep_supernet(trainer, pl_module)
         self._search(trainer, pl_module)
         pl_module.end_search()
 
@@ -114,11 +133,12 @@ class WidthSearch(pl.Callback):
     def _search(self, trainer: pl.Trainer, pl_module: CafeNet) -> None:
         self._sharing = pl_module.callback(FlopsBinSampling).sharing
         self._evaluation = pl_module.evaluation(self.width_reduce)
-        objectives = self.objectives or (("error",) if pl_module.budgeted else ("error", "macs"))
+        objectives = self._objectives(pl_module)
         searcher = self._searcher_of(pl_module, len(objectives))
         known = {_row(pl_module, c): _values(c, objectives) for c in pl_module.candidates}
         replayed(searcher, known)
-        pl_module.evaluations = int(min(searcher.evaluations, searcher.grid.size()))
+        bound = len(searcher.ask()) if math.isinf(searcher.evaluations) else searcher.evaluations
+        pl_module.evaluations = int(min(bound, searcher.grid.size()))
         saved, generation = time.monotonic(), searcher.generation
         while not searcher.done:
             rows = searcher.ask()[: _TOGETHER * trainer.world_size]
@@ -180,6 +200,8 @@ class WidthSearch(pl.Callback):
 
     def _evaluated(self, pl_module: CafeNet, row: Row, latency: bool) -> tuple[float, float, dict[str, float]]:
         """Error in percent, seconds, and further figures of a row; on one rank."""
+        if not pl_module.trained:  # its weights say nothing of a width
+            return math.nan, 0.0, {}
         began = time.monotonic()
         generator = keyed_generator(pl_module.seed, "evaluation", *row)
         choices = self._sharing.draw(row, self.k_eval, generator)

@@ -16,23 +16,6 @@ from src.evolution.grid import BinGrid
 _STEPS, _RATE = 500, 0.1
 
 
-def mean_losses(rows: Tensor, losses: Tensor, grid: BinGrid, keep: int = 100) -> Tensor:
-    """Of each group and number of bins the mean of the `keep` lowest losses of the rows that have it: (G, M) float64.
-
-    rows (N, G), losses (N,), of which what is not finite is left out; column m stands for low_g + m bins. Where no row
-    has it, a group's bins get NaN.
-    """
-    finite = losses.isfinite()
-    losses, order = losses[finite].double().sort()
-    rows = rows[finite][order]
-    table = torch.full((len(grid.low), int((grid.high - grid.low).max()) + 1), torch.nan, dtype=torch.float64)
-    for group, place in (table.isnan() & _there(grid)).nonzero().tolist():
-        seen = losses[rows[:, group] == grid.low[group] + place][:keep]
-        if len(seen):
-            table[group, place] = seen.mean()
-    return table
-
-
 def fitted(table: Tensor, grid: BinGrid, target: float, strength: float = 100.0, temperature: float = 0.02) -> Tensor:
     """The probabilities (G, M) of each group's bins that make this small, with p the product of the groups':
 
@@ -42,7 +25,8 @@ def fitted(table: Tensor, grid: BinGrid, target: float, strength: float = 100.0,
     approached by Adam from even probabilities; nothing is drawn.
 
     Args:
-        table: losses (G, M) as of `mean_losses`, NaN where never seen.
+        table: mean losses (G, M) of the rows with low_g + m bins in group g, NaN where never seen. (BCNet takes the
+            mean of the 100 lowest; what is given here is up to the caller.)
         target: expected MACs, the budget or somewhat less.
         strength: weight of the budget.
         temperature: weight of the entropy; 0: one row takes all in the end.

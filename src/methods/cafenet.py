@@ -9,11 +9,12 @@ There is no public code of CafeNet, and of the paper only what its abstract and 
 numbers of candidates and the search itself are a reconstruction, and stand as named fields in conf/method/cafenet.yaml.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from src.errors import UserError, check_range, check_text
 from src.methods.width_controls import CONTROLS, check_controls, multiplied, random_widths, uniform_widths
@@ -22,7 +23,6 @@ from src.methods.width_supernet import WidthSupernet
 from src.reporting import quantities
 from src.reporting.candidates import Candidate, best_candidate
 from src.runtime.checkpoints import load_checked, save_whole
-from src.runtime.mistakes import one_line
 from src.runtime.seeds import keyed_generator
 from src.spaces.bin_space import BinSpace
 from src.spaces.space import admissible_band, macs_of_bound
@@ -75,12 +75,15 @@ class CafeNet(WidthSupernet):
         super().__init__(made, base, input_shape, **settings)
         self.budgeted = max_macs is not None
         self.macs_band = self._macs_band(max_macs, least_share)
-        if self.budgeted and self.macs_band[0] == self.space.reachable()[1]:
+        self.nothing_to_search = self.budgeted and self.macs_band[0] == self.space.reachable()[1]
+        if self.nothing_to_search or supernet is not None:
             self.epochs = 0
-        self.evaluations = 0  # how many widths the search will look at, at most; set by the callback that searches
-        self.sampling_state: dict[str, Any] | None = None  # what the run of `supernet` has told of the same bins
+        self.supernet = supernet
         if supernet is not None:
-            self._take_supernet(supernet)
+            supernet_file(supernet)
+        self.evaluations = 0  # how many widths the search will look at, at most; set by the callback that searches
+        self.objectives: tuple[str, ...] | None = None  # of the front; set by the callback that searches
+        self.sampling_state: dict[str, Any] | None = None  # what the run of `supernet` has told of the same bins
 
     def _macs_band(self, max_macs: float | None, least_share: float) -> tuple[int, int]:
         """The least and the most MACs of a candidate."""
@@ -92,13 +95,22 @@ class CafeNet(WidthSupernet):
             return full, full
         try:
             _, most = admissible_band(self.space, (None, most))
-            return admissible_band(self.space, (least_share * most, most))
+            band = admissible_band(self.space, (least_share * most, most))
+            self.space.sample(1, keyed_generator(0, "band"), band)  # what it says where nothing lies in the band
+            return band
         except UserError as error:
-            raise UserError(f"method.max_macs={max_macs}: {error}") from error
+            raise UserError(f"method.max_macs={max_macs}, method.least_share={least_share}: {error}") from error
 
     # the search
 
+    @property
+    def trained(self) -> bool:
+        """Whether the super-net has been trained at all, here or in the run that it was taken from."""
+        return self.epochs > 0 or self.supernet is not None
+
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
+        if self.supernet is not None and checkpoint is None:  # else the checkpoint has it
+            self._take_supernet(self.supernet)
         trainer.fit_loop.max_epochs = self.epochs + 1
         super().search(trainer, data, checkpoint)
 
@@ -113,17 +125,21 @@ class CafeNet(WidthSupernet):
     def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
         return self.space.config(candidate.architecture)
 
+    def chosen(self) -> Candidate | None:
+        """The candidate of lowest error, of equal ones the one of fewest MACs; where none has an error the dearest."""
+        return best_candidate(self.candidates) or max(self.candidates, key=lambda c: c.macs, default=None)
+
     def architecture(self) -> dict[str, Any]:
-        """The candidate of lowest error (of equal ones the one of fewest MACs); without one the base."""
-        best = best_candidate(self.candidates)
-        return self.candidate_config(best) if best else self.base
+        """What was chosen; the base as long as nothing was evaluated."""
+        chosen = self.chosen()
+        return self.candidate_config(chosen) if chosen else self.base
 
     def controls(self) -> dict[str, dict[str, Any]]:
         """The networks for comparison, by name, at the budget or else at the MACs of the found one."""
-        best = best_candidate(self.candidates)
-        if best is None:
+        chosen = self.chosen()
+        if chosen is None or self.nothing_to_search:
             return {}
-        least, most = self.macs_band if self.budgeted else (self.space.reachable()[0], best.macs)
+        least, most = self.macs_band if self.budgeted else (self.space.reachable()[0], chosen.macs)
         made = {
             "uniform": lambda: uniform_widths(self.space, most),
             "random": lambda: random_widths(self.space, least, most, keyed_generator(self.seed, "control")),
@@ -131,18 +147,20 @@ class CafeNet(WidthSupernet):
         return {name: self.space.config(made[name]()) for name in self.control_names}
 
     def remark(self) -> str:
-        if not self.candidates:
-            return "no width was evaluated"
-        best = best_candidate(self.candidates)
-        if self.budgeted and self.macs_band[0] == self.space.reachable()[1]:
+        if self.nothing_to_search:
             return "the budget admits the full network: there was nothing to search"
-        count = len(self.candidates)
-        text = f"{count} width{'' if count == 1 else 's'} were evaluated"
-        if best is None or not self.budgeted:
+        count, chosen = len(self.candidates), self.chosen()
+        if chosen is None:
+            return "no width was evaluated"
+        text = "1 network was evaluated" if count == 1 else f"{count} networks were evaluated"
+        row = self.space.row(chosen.architecture)
+        free = self.space.low < self.space.high
+        at_least, at_most = ((row == end)[free].sum() for end in (self.space.low, self.space.high))
+        text += f"; of the found one's {int(free.sum())} widths {at_least} are at the minimum, {at_most} at the maximum"
+        if not self.budgeted:
             return text
         most = self.macs_band[1]
-        share = 100 * best.macs / most
-        return f"{text}; the found ones use {share:.1f} % of the budget of {quantities.amount(most)} MACs"
+        return f"{text}, and it uses {100 * chosen.macs / most:.1f} % of the budget of {quantities.amount(most)} MACs"
 
     def phase(self) -> str:
         return "searching widths" if self.searching() else "training the super-net"
@@ -166,16 +184,29 @@ class CafeNet(WidthSupernet):
         save_whole({"network": weights, "sampling": sampling, "edges": edges}, path)
 
     def _take_supernet(self, folder: str) -> None:
-        path = FilePath(check_text("method.supernet", folder)).expanduser() / SUPERNET
-        if not path.is_file():
-            raise UserError(f"method.supernet={folder}: there is no {SUPERNET} in it; give the folder of a CafeNet run")
-        kept = load_checked(path)
-        try:
-            self.network.load_state_dict(kept["network"])
-            self.epochs = 0
-            if {name: tuple(own) for name, own in kept["edges"].items()} == self.space.edges:
-                self.sampling_state = kept["sampling"]
-        except (KeyError, TypeError, RuntimeError) as error:
+        kept, own = load_checked(supernet_file(folder)), self.network.state_dict()
+        if not isinstance(kept, Mapping) or {"network", "sampling", "edges"} - set(kept):
+            raise UserError(f"method.supernet={folder}: its {SUPERNET} was not written by a CafeNet search")
+        theirs = kept["network"]
+        names = [*own, *(name for name in theirs if name not in own)]
+        odd = next((name for name in names if _shape(own, name) != _shape(theirs, name)), None)
+        if odd is not None:
             raise UserError(
-                f"method.supernet={folder}: its super-net is of another model ({one_line(str(error))[:200]})"
-            ) from error
+                f"method.supernet={folder}: its super-net is of another model, or method.supernet_width: "
+                f"{odd.removeprefix('model.')} has the shape {_shape(theirs, odd)} there and {_shape(own, odd)} here"
+            )
+        self.network.load_state_dict(theirs)
+        if {name: tuple(edges) for name, edges in kept["edges"].items()} == self.space.edges:
+            self.sampling_state = kept["sampling"]
+
+
+def supernet_file(folder: str) -> FilePath:
+    """The super-net in a run folder; raises `UserError` where there is none."""
+    path = FilePath(check_text("method.supernet", folder)).expanduser() / SUPERNET
+    if not path.is_file():
+        raise UserError(f"method.supernet={folder}: there is no {SUPERNET} in it; give the folder of a CafeNet run")
+    return path
+
+
+def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(state[name].shape) if name in state else None

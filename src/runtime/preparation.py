@@ -54,6 +54,8 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
     """
     if config.architecture is not None and not {"data", "experiment"} & _given():
         _take_data_of(config)
+    if config.get("method") and config.method.get("supernet") is not None:
+        _take_run_of_supernet(config)
     data = build(config.data, "data")
     data.prepare_data()
     data.setup()
@@ -113,6 +115,49 @@ def _take_data_of(config: DictConfig) -> None:
         print(f"data: {config.data.name}, as in {kept.parents[1]}")
 
 
+# What of the data may differ from that of the run whose super-net is searched: it changes no image and no split.
+_MAY_DIFFER = ("root", "download", "batch_size", "eval_batch_size", "num_workers")
+
+
+def _take_run_of_supernet(config: DictConfig) -> None:
+    """Takes data and model of the run whose super-net is searched; raises `UserError` where other data is given.
+
+    With another split the super-net would be judged by images that it was trained on.
+    """
+    folder = Path(config.method.supernet).expanduser()
+    if config.resume is not None and (_resolved(HydraConfig.get().runtime.output_dir)).is_file():
+        folder = Path(HydraConfig.get().runtime.output_dir)  # the other run need not be there any more
+    if not _resolved(folder).is_file():
+        told = f"method.supernet={config.method.supernet}"
+        raise UserError(f"{told}: it is no run folder, there is no {_resolved(folder)}")
+    theirs, given = OmegaConf.load(_resolved(folder)), _given()
+    data = theirs.data
+    for key in sorted(given):
+        name = key.removeprefix("data.")
+        value = OmegaConf.select(config, key) if key.startswith("data.") else None
+        if key.startswith("data.") and name in _MAY_DIFFER:
+            OmegaConf.update(data, name, value)
+        elif key.startswith("data.") and OmegaConf.select(data, name) != value:
+            raise UserError(
+                f"{key}={value}: the super-net in {config.method.supernet} was trained with "
+                f"{key}={OmegaConf.select(data, name)}, and widths must be judged by images that it has not seen: "
+                f"leave {key} out"
+            )
+        elif key in ("data", "experiment") and config.data.get("name") != data.get("name"):
+            raise UserError(
+                f"data={config.data.get('name')}: the super-net in {config.method.supernet} was trained on "
+                f"data={data.get('name')}; leave data out"
+            )
+    with open_dict(config):
+        config.data = data
+        if not any(key.split(".")[0] in ("model", "architecture", "experiment") for key in given):
+            config.model = theirs.model
+
+
+def _resolved(folder: str | Path) -> Path:
+    return Path(folder) / ".hydra" / "resolved.yaml"
+
+
 def _check_fits(model: DictConfig, data: pl.LightningDataModule) -> None:
     """Raises `UserError` where an architecture is for images with another number of channels."""
     shape = model.get("input_shape")
@@ -139,7 +184,8 @@ def model_name(config: DictConfig) -> str:
         folder, path = _origin(config), Path(config.architecture)
         return f"{folder.name} {path.stem}" if path.parent.name == FRONT else folder.name
     choice = HydraConfig.get().runtime.choices.model
-    given = config.model._target_.rpartition(".")[2] if choice == "custom" else None
+    taken = config.get("method") and config.method.get("supernet") is not None and "model" not in _given()
+    given = config.model._target_.rpartition(".")[2] if choice == "custom" or taken else None
     return config.model.get("name") or config.model.get("model_name") or given or choice
 
 

@@ -46,6 +46,8 @@ class SearchSpace(Protocol):
 
 def macs_of_bound(name: str, bound: float, base: int) -> float:
     """A bound of MACs: `bound` itself or, below 10, that share of `base`; `UserError` where it is neither."""
+    if isinstance(bound, str):
+        raise UserError(f"{name}={bound!r} is not allowed; it must be a number of MACs, below 10 a share, or null")
     check_range(name, bound, 0, 1e18)
     return bound * base if bound < _SHARES_BELOW else bound
 

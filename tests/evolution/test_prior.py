@@ -3,7 +3,7 @@ import torch
 
 from src.evolution.expected_cost import expected_cost
 from src.evolution.grid import BinGrid
-from src.evolution.prior import fitted, mean_losses, sampled
+from src.evolution.prior import fitted, sampled
 from tests.evolution.spaces import quadratic_cost, small_grid
 
 GRID = small_grid()
@@ -36,14 +36,6 @@ def test_the_expected_cost_is_that_of_all_rows(cost):
 def test_the_expected_cost_of_one_group():
     grid = BinGrid(torch.tensor([1]), torch.tensor([3]), lambda rows: 5 + 2 * rows[:, 0])
     assert float(expected_cost(grid)(torch.tensor([[0.5, 0.0, 0.5]], dtype=torch.float64))) == pytest.approx(9)
-
-
-def test_mean_losses_are_those_of_the_lowest():
-    rows = torch.tensor([[1, 1, 2, 1], [1, 2, 2, 1], [1, 3, 2, 2], [2, 3, 2, 2]])
-    table = mean_losses(rows, torch.tensor([3.0, 1.0, 2.0, torch.nan]), GRID, keep=2)
-    nan = torch.nan
-    wanted = [[1.5, nan, nan, nan, nan], [3, 1, 2, nan, nan], [1.5, nan, nan, nan, nan], [2, 2, nan, nan, nan]]
-    torch.testing.assert_close(table, torch.tensor(wanted, dtype=torch.float64), equal_nan=True)
 
 
 def planted(best=(2, 0, 1, 3)) -> torch.Tensor:
