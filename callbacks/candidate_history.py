@@ -52,9 +52,10 @@ class CandidateHistory(pl.Callback):
         best = best_candidate(pl_module.candidates)
         numbers = {"error": candidate.error, "macs": candidate.macs, "params": candidate.params}
         numbers |= {"best_error": best.error if best else math.nan} | candidate.extra
+        step = pl_module.log_step() if hasattr(pl_module, "log_step") else trainer.global_step
         for logger in trainer.loggers:
             metrics = {f"candidate/{name}": float(value) for name, value in numbers.items()}
-            logger.log_metrics(metrics, step=pl_module.log_step() - 1)  # of the epoch that has ended
+            logger.log_metrics(metrics, step=step - 1)  # of the epoch that has ended
 
     def on_fit_end(self, trainer, pl_module):
         candidates = getattr(pl_module, "candidates", [])

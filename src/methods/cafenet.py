@@ -93,13 +93,15 @@ class CafeNet(WidthSupernet):
         full = self.space.reachable()[1]
         if most >= full:
             return full, full
+        asked = f"method.max_macs={max_macs}"
         try:
             _, most = admissible_band(self.space, (None, most))
+            asked += f", method.least_share={least_share}"
             band = admissible_band(self.space, (least_share * most, most))
-            self.space.sample(1, keyed_generator(0, "band"), band)  # what it says where nothing lies in the band
+            self.space.sample(1, keyed_generator(0, "band"), band)  # says so where nothing lies in the band
             return band
         except UserError as error:
-            raise UserError(f"method.max_macs={max_macs}, method.least_share={least_share}: {error}") from error
+            raise UserError(f"{asked}: {error}") from error
 
     # the search
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -80,7 +81,7 @@ def test_the_error_of_a_candidate_is_that_of_its_index_sets(supernet, tmp_path):
 
 def test_the_search_changes_nothing_of_the_super_net(supernet, tmp_path):
     module = cafenet(supernet=supernet)
-    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    before = torch.load(Path(supernet) / SUPERNET, weights_only=True)["network"]
     trainer = run_cafenet(module, tmp_path)
     assert trainer.global_step == 0
     assert all(torch.equal(value, before[name]) for name, value in module.network.state_dict().items())
@@ -149,9 +150,30 @@ def test_the_prior_begins_with_widths_of_low_losses(supernet, tmp_path):
     assert all(c.macs <= 0.7 * prior.base_network["macs"] for c in prior.candidates)
 
 
-def test_a_prior_without_a_training_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"method\.prior=true needs the losses"):
-        run_cafenet(cafenet(epochs=0), tmp_path, prior=True)
+def test_what_does_not_go_together_is_refused_before_any_training(supernet, tmp_path):
+    with pytest.raises(UserError, match=r"method\.prior=true needs a budget"):
+        run_cafenet(cafenet(supernet=supernet, max_macs=None), tmp_path, prior=True)
+    with pytest.raises(UserError, match=r"method\.epochs=0 leaves the super-net untrained"):
+        run_cafenet(cafenet(epochs=0), tmp_path)
+
+
+def test_uniform_scaling_needs_no_super_net(tmp_path):
+    """Weights that were never trained have no error that means anything, and are not kept for a later search."""
+    module = cafenet(epochs=0, max_macs=0.5)
+    run_cafenet(module, tmp_path, searcher="uniform")
+    (candidate,) = module.candidates
+    assert math.isnan(candidate.error)
+    assert module.architecture() == module.space.config(candidate.architecture)
+    assert not (tmp_path / SUPERNET).exists()
+
+
+def test_a_front_with_latency_is_that_of_its_objectives(supernet, tmp_path):
+    module = cafenet(supernet=supernet, max_macs=None)
+    asked = {"objectives": ["error", "latency"], "latency_repeats": 1}
+    run_cafenet(module, tmp_path, ArchitectureExport(str(tmp_path)), **asked, **OFFLINE)
+    assert module.objectives == ("error", "latency_ms")
+    wanted = {f"candidate_{c.id}" for c in pareto_front(module.candidates, module.objectives)}
+    assert {path.stem for path in (tmp_path / "front").iterdir()} == wanted
 
 
 class Interrupt(pl.Callback):

@@ -295,7 +295,13 @@ def test_the_result_is_the_candidate_of_lowest_error():
     told(module, 5.0, math.nan, 3.0)
     best = module.candidates[2]
     assert module.architecture() == module.space.config(best.architecture)
-    assert module.remark() == "3 widths were evaluated"
+    assert module.remark().startswith("3 networks were evaluated; of the found one's 4 widths ")
+
+
+def test_a_band_without_a_network_is_refused_before_any_training():
+    """The search would find nothing to evaluate, after hours."""
+    with pytest.raises(UserError, match=r"least_share=0.9999: no widths .* the nearest that were seen have"):
+        cafenet(max_macs=0.5, least_share=0.9999, space=partial(BinSpace, bin_rule="uniform", bins_per_group=2))
 
 
 def test_the_controls_have_the_budget_of_the_found_one():
@@ -345,7 +351,7 @@ def test_what_the_training_told_of_widths_goes_with_the_super_net(tmp_path):
 def test_a_super_net_of_another_model_is_one_sentence(tmp_path):
     run_cafenet(cafenet(epochs=1), tmp_path)
     with pytest.raises(UserError, match="its super-net is of another model") as raised:
-        cafenet(supernet=str(tmp_path), base={**BASE, "channels": [8, 16]})
+        run_cafenet(cafenet(supernet=str(tmp_path), base={**BASE, "channels": [8, 16]}), tmp_path)
     assert "\n" not in str(raised.value)
     with pytest.raises(UserError, match=r"there is no supernet.pt in it; give the folder of a CafeNet run"):
         cafenet(supernet=str(tmp_path / "nowhere"))
