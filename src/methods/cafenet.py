@@ -78,9 +78,8 @@ class CafeNet(WidthSupernet):
         self.nothing_to_search = self.budgeted and self.macs_band[0] == self.space.reachable()[1]
         if self.nothing_to_search or supernet is not None:
             self.epochs = 0
-        self.supernet = supernet
-        if supernet is not None:
-            supernet_file(supernet)
+        # read when the search begins: a resumed one has it in its checkpoint, wherever the file may be by then
+        self.supernet = None if supernet is None else check_text("method.supernet", supernet)
         self.evaluations = 0  # how many widths the search will look at, at most; set by the callback that searches
         self.objectives: tuple[str, ...] | None = None  # of the front; set by the callback that searches
         self.sampling_state: dict[str, Any] | None = None  # what the run of `supernet` has told of the same bins
@@ -186,7 +185,10 @@ class CafeNet(WidthSupernet):
         save_whole({"network": weights, "sampling": sampling, "edges": edges}, path)
 
     def _take_supernet(self, folder: str) -> None:
-        kept, own = load_checked(supernet_file(folder)), self.network.state_dict()
+        path = FilePath(folder).expanduser() / SUPERNET
+        if not path.is_file():
+            raise UserError(f"method.supernet={folder}: there is no {SUPERNET} in it; give the folder of a CafeNet run")
+        kept, own = load_checked(path), self.network.state_dict()
         if not isinstance(kept, Mapping) or {"network", "sampling", "edges"} - set(kept):
             raise UserError(f"method.supernet={folder}: its {SUPERNET} was not written by a CafeNet search")
         theirs = kept["network"]
@@ -200,14 +202,6 @@ class CafeNet(WidthSupernet):
         self.network.load_state_dict(theirs)
         if {name: tuple(edges) for name, edges in kept["edges"].items()} == self.space.edges:
             self.sampling_state = kept["sampling"]
-
-
-def supernet_file(folder: str) -> FilePath:
-    """The super-net in a run folder; raises `UserError` where there is none."""
-    path = FilePath(check_text("method.supernet", folder)).expanduser() / SUPERNET
-    if not path.is_file():
-        raise UserError(f"method.supernet={folder}: there is no {SUPERNET} in it; give the folder of a CafeNet run")
-    return path
 
 
 def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:

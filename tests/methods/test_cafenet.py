@@ -354,7 +354,7 @@ def test_a_super_net_of_another_model_is_one_sentence(tmp_path):
         run_cafenet(cafenet(supernet=str(tmp_path), base={**BASE, "channels": [8, 16]}), tmp_path)
     assert "\n" not in str(raised.value)
     with pytest.raises(UserError, match=r"there is no supernet.pt in it; give the folder of a CafeNet run"):
-        cafenet(supernet=str(tmp_path / "nowhere"))
+        run_cafenet(cafenet(supernet=str(tmp_path / "nowhere")), tmp_path)
 
 
 # settings
