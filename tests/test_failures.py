@@ -51,7 +51,7 @@ def failed(done: Done, told: str) -> set[str]:
         ("a file cannot be written", 100, "fit", [*without(), "logger=tensorboard", "logger.csv=false"]),
         ("report.html cannot be written", 100_000, "fit", without("pareto_report")),
         ("last.ckpt cannot be written", 10_000, "fit", without("run_checkpoint")),
-        ("architecture.yaml cannot be written", 10, "fit", [*without("architecture_export"), "retrain.epochs=0"]),
+        ("front/candidate_0.yaml cannot be written", 10, "fit", [*without("architecture_export"), "retrain.epochs=0"]),
         ("comparison.csv cannot be written", 10, "fit", [*without(), "retrain.epochs=0"]),
         ("weights.pt cannot be written", 5_000, "end", without()),
         ("model.pt2 cannot be written", 25_000, "end", [*without(), "export.formats=[pt2]"]),

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from src.data.labels import KINDS
-from src.errors import UserError
+from src.errors import UserError, check_text
 from src.runtime.architecture import FRONT, load_architecture
 from src.runtime.build import build
 from src.runtime.checkpoints import RunState
@@ -124,7 +124,7 @@ def _take_run_of_supernet(config: DictConfig) -> None:
 
     With another split the super-net would be judged by images that it was trained on.
     """
-    folder = Path(config.method.supernet).expanduser()
+    folder = Path(check_text("method.supernet", config.method.supernet)).expanduser()
     if config.resume is not None and (_resolved(HydraConfig.get().runtime.output_dir)).is_file():
         folder = Path(HydraConfig.get().runtime.output_dir)  # the other run need not be there any more
     if not _resolved(folder).is_file():
