@@ -11,15 +11,11 @@ from src.errors import UserError, check_flag, check_range, check_whole, did_you_
 from src.evolution.grid import Band as Costs
 from src.evolution.grid import BinGrid
 from src.evolution.repair import repaired
-from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
-from src.graph.resize import check_resizable
 from src.graph.squeeze import squeezed_groups
-from src.runtime.build import network_from
-from src.runtime.seeds import seeded
 from src.spaces.bins import BinRule, sensitivities
 from src.spaces.space import Band, admissible_band
-from src.spaces.widths import resized_config, unwrapped
+from src.spaces.widths import resized_config, traced, unwrapped
 
 _BARREN_ROUNDS = 8  # without a hit, until a band of MACs is given up as too narrow
 _FIRST_ROUND, _LARGEST_ROUND = 64, 1024  # draws at once
@@ -81,15 +77,8 @@ class BinSpace:
         check_range("method.min_share", min_share, 0, 1)
         check_flag("method.search_squeeze", search_squeeze)
         self.input_shape = tuple(input_shape)
-        # as in WidthSpace: only the model inside tells what its widths must be multiples of
-        self.inner, start = unwrapped(base, self.input_shape)
-        with seeded(0, "space"):  # of the network only the shapes matter; what it draws must not move other draws
-            network = network_from(self.inner)
-            self.graph = channel_graph(network, self.input_shape)
-            if not self.graph.free:
-                raise UserError("this model has no width to search: every channel group is frozen")
-            check_resizable(network, self.graph)
-        self.start = self.graph.checked(start)
+        self.inner, self.graph, network = traced(base, self.input_shape)
+        self.start = self.graph.checked(unwrapped(base, self.input_shape)[1])
         self.costs = cost_polynomial(self.graph)
         self.names = self.costs.names
         self.multiples = {group.name: group.multiple for group in self.graph.free}

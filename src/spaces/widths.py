@@ -5,10 +5,10 @@ from math import lcm
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.errors import UserError, check_choice, check_whole
-from src.graph.channel_graph import channel_graph
+from src.graph.channel_graph import ChannelGraph, channel_graph
 from src.graph.cost import cost_polynomial
 from src.graph.resize import check_resizable, resized
 from src.multiples import admissible_bounds
@@ -62,16 +62,8 @@ class WidthSpace:
         if max_width is not None:
             check_whole("method.max_width", max_width, 1)
         self.input_shape = tuple(input_shape)
-        # widths are those of the model inside, also where the base is a resized one: only there do a grouped
-        # convolution and a group norm tell how many groups they have
-        self.inner, start = unwrapped(base, self.input_shape)
-        with seeded(0, "space"):  # of the network only the shapes matter; what it draws must not move other draws
-            network = network_from(self.inner)
-            self.graph = channel_graph(network, self.input_shape)
-            if not self.graph.free:
-                raise UserError("this model has no width to search: every channel group is frozen")
-            check_resizable(network, self.graph)
-        self.start = self.graph.checked(start)
+        self.inner, self.graph, _ = traced(base, self.input_shape)
+        self.start = self.graph.checked(unwrapped(base, self.input_shape)[1])
         if max_width is None:
             max_width = max(256, *(group.width for group in self.graph.free))
         self.multiples = {group.name: lcm(group.multiple, multiple) for group in self.graph.free}
@@ -142,6 +134,22 @@ def _nearest(costs: Tensor, least: int, most: int) -> str:
 def resized_config(model: dict[str, Any], input_shape: tuple[int, ...], widths: Mapping[str, int]) -> dict[str, Any]:
     """The model config of `model` at `widths`."""
     return {"_target_": _RESIZED, "model": model, "input_shape": list(input_shape), "widths": dict(widths)}
+
+
+def traced(base: dict[str, Any], input_shape: tuple[int, ...]) -> tuple[dict[str, Any], ChannelGraph, nn.Module]:
+    """The model inside `base`, its channel graph and the network; raises `UserError` where it has no width to search.
+
+    Widths are those of the model inside, also where the base is a resized one: only there do a grouped convolution and
+    a group norm tell how many groups they have.
+    """
+    inner, _ = unwrapped(base, input_shape)
+    with seeded(0, "space"):  # of the network only the shapes matter; what it draws must not move other draws
+        network = network_from(inner)
+        graph = channel_graph(network, input_shape)
+        if not graph.free:
+            raise UserError("this model has no width to search: every channel group is frozen")
+        check_resizable(network, graph)
+    return inner, graph, network
 
 
 def unwrapped(base: dict[str, Any], input_shape: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, int]]:
