@@ -1,9 +1,9 @@
 """A super-net of channel widths: any traced network, whose weights serve every choice of channels.
 
 The forward is the model's own. For a path each tensor that follows a width is put aside, and the selected part of it
-put in its place: a slice for the first channels, one gather of rows and columns together for any others. Where all
-channels are kept the model runs untouched. Gradients flow into the whole tensors; what a path does not select gets a
-gradient of zero, which weight decay and momentum still move.
+put in its place: a slice for the first channels, gathered rows and columns for any others. Where all channels are kept
+the model runs untouched. Gradients flow into the whole tensors; what a path does not select gets a gradient of zero,
+which weight decay and momentum still move.
 
 Statistics of batch norms are no property of a width: a path's inputs differ with the channels before it. So a forward
 is told where they are: see `ElasticNetwork.forward`.

@@ -148,6 +148,7 @@ class CafeNet(WidthSupernet):
         return {name: self.space.config(made[name]()) for name in self.control_names}
 
     def remark(self) -> str:
+        """How much was evaluated, how many of the found widths a bound holds, and how much of the budget they use."""
         if self.nothing_to_search:
             return "the budget admits the full network: there was nothing to search"
         count, chosen = len(self.candidates), self.chosen()

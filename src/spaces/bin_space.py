@@ -11,17 +11,16 @@ from src.errors import UserError, check_flag, check_range, check_whole, did_you_
 from src.evolution.grid import Band as Costs
 from src.evolution.grid import BinGrid
 from src.evolution.repair import repaired
-from src.graph.cost import cost_polynomial
 from src.graph.squeeze import squeezed_groups
 from src.spaces.bins import BinRule, sensitivities
 from src.spaces.space import Band, admissible_band
-from src.spaces.widths import resized_config, traced, unwrapped
+from src.spaces.widths import TracedWidths
 
 _BARREN_ROUNDS = 8  # without a hit, until a band of MACs is given up as too narrow
 _FIRST_ROUND, _LARGEST_ROUND = 64, 1024  # draws at once
 
 
-class BinSpace:
+class BinSpace(TracedWidths):
     """A number of bins for each free group of the channel graph, from one bin to the full width of the base.
 
     A genotype is {group: width in channels}, and its widths lie on the borders of bins; a row (G,) holds the numbers
@@ -76,10 +75,7 @@ class BinSpace:
         check_whole("method.min_width", min_width, 1)
         check_range("method.min_share", min_share, 0, 1)
         check_flag("method.search_squeeze", search_squeeze)
-        self.input_shape = tuple(input_shape)
-        self.inner, self.graph, network = traced(base, self.input_shape)
-        self.start = self.graph.checked(unwrapped(base, self.input_shape)[1])
-        self.costs = cost_polynomial(self.graph)
+        network = self._trace(base, input_shape)
         self.names = self.costs.names
         self.multiples = {group.name: group.multiple for group in self.graph.free}
         self.full_macs = int(self.costs.macs(self.start))
@@ -150,15 +146,6 @@ class BinSpace:
         return torch.tensor(row)
 
     # the promises of a search space
-
-    def config(self, genotype: Mapping[str, int]) -> dict[str, Any]:
-        return resized_config(self.inner, self.input_shape, genotype)
-
-    def macs(self, genotype: Mapping[str, int]) -> int:
-        return int(self.costs.macs(genotype))
-
-    def params(self, genotype: Mapping[str, int]) -> int:
-        return int(self.costs.params(genotype))
 
     def reachable(self) -> tuple[int, int]:
         least, most = self.macs_of(torch.stack([self.low, self.high])).tolist()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError, check_choice, check_whole
-from src.graph.channel_graph import ChannelGraph, channel_graph
+from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.graph.resize import check_resizable, resized
 from src.multiples import admissible_bounds
@@ -23,7 +23,38 @@ _LARGEST_ROUND = 4096  # draws at once
 _REPAIRED_TOGETHER = 256  # rows, each with twice as many neighbours as it has widths: this bounds the memory
 
 
-class WidthSpace:
+class TracedWidths:
+    """What spaces of widths have in common: a model whose groups were found, and what its genotypes are and cost.
+
+    Widths are those of the model inside, also where the base is a resized one: only there do a grouped convolution and
+    a group norm tell how many groups they have.
+    """
+
+    def _trace(self, base: dict[str, Any], input_shape: tuple[int, int, int]) -> nn.Module:
+        """Finds the groups; returns the network, or raises `UserError` where it has no width to search."""
+        self.input_shape = tuple(input_shape)
+        self.inner, start = unwrapped(base, self.input_shape)
+        with seeded(0, "space"):  # of the network only the shapes matter; what it draws must not move other draws
+            network = network_from(self.inner)
+            self.graph = channel_graph(network, self.input_shape)
+            if not self.graph.free:
+                raise UserError("this model has no width to search: every channel group is frozen")
+            check_resizable(network, self.graph)
+        self.start = self.graph.checked(start)
+        self.costs = cost_polynomial(self.graph)
+        return network
+
+    def config(self, genotype: Mapping[str, int]) -> dict[str, Any]:
+        return resized_config(self.inner, self.input_shape, genotype)
+
+    def macs(self, genotype: Mapping[str, int]) -> int:
+        return int(self.costs.macs(genotype))
+
+    def params(self, genotype: Mapping[str, int]) -> int:
+        return int(self.costs.params(genotype))
+
+
+class WidthSpace(TracedWidths):
     """One width for each free group of the channel graph. A genotype is {group: width}.
 
     `sample` draws a shape and a size. The shape: each width log-uniform about that of the base (or about even ones),
@@ -61,14 +92,11 @@ class WidthSpace:
         check_choice("method.shape", shape, ("base", "even"))
         if max_width is not None:
             check_whole("method.max_width", max_width, 1)
-        self.input_shape = tuple(input_shape)
-        self.inner, self.graph, _ = traced(base, self.input_shape)
-        self.start = self.graph.checked(unwrapped(base, self.input_shape)[1])
+        self._trace(base, input_shape)
         if max_width is None:
             max_width = max(256, *(group.width for group in self.graph.free))
         self.multiples = {group.name: lcm(group.multiple, multiple) for group in self.graph.free}
         self.bounds = {name: self._bounds(name, min_width, max_width) for name in self.multiples}
-        self.costs = cost_polynomial(self.graph)
         order = self.costs.names
         low, high = self.costs.vector([{name: self.bounds[name][side] for name in order} for side in (0, 1)])
         centre = self.costs.vector(self.start)[0] if shape == "base" else (low * high).sqrt()
@@ -79,15 +107,6 @@ class WidthSpace:
             return admissible_bounds(min_width, max_width, self.multiples[name])
         except UserError as error:
             raise UserError(f"method: width group {name!r}: {error}") from error
-
-    def config(self, genotype: Mapping[str, int]) -> dict[str, Any]:
-        return resized_config(self.inner, self.input_shape, genotype)
-
-    def macs(self, genotype: Mapping[str, int]) -> int:
-        return int(self.costs.macs(genotype))
-
-    def params(self, genotype: Mapping[str, int]) -> int:
-        return int(self.costs.params(genotype))
 
     def reachable(self) -> tuple[int, int]:
         least, most = self.costs.macs(torch.stack([self._grid.low, self._grid.high])).tolist()
@@ -134,22 +153,6 @@ def _nearest(costs: Tensor, least: int, most: int) -> str:
 def resized_config(model: dict[str, Any], input_shape: tuple[int, ...], widths: Mapping[str, int]) -> dict[str, Any]:
     """The model config of `model` at `widths`."""
     return {"_target_": _RESIZED, "model": model, "input_shape": list(input_shape), "widths": dict(widths)}
-
-
-def traced(base: dict[str, Any], input_shape: tuple[int, ...]) -> tuple[dict[str, Any], ChannelGraph, nn.Module]:
-    """The model inside `base`, its channel graph and the network; raises `UserError` where it has no width to search.
-
-    Widths are those of the model inside, also where the base is a resized one: only there do a grouped convolution and
-    a group norm tell how many groups they have.
-    """
-    inner, _ = unwrapped(base, input_shape)
-    with seeded(0, "space"):  # of the network only the shapes matter; what it draws must not move other draws
-        network = network_from(inner)
-        graph = channel_graph(network, input_shape)
-        if not graph.free:
-            raise UserError("this model has no width to search: every channel group is frozen")
-        check_resizable(network, graph)
-    return inner, graph, network
 
 
 def unwrapped(base: dict[str, Any], input_shape: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, int]]:
