@@ -1,0 +1,165 @@
+"""A pool on disk: written member by member, by several processes if need be, and read by memory maps.
+
+    pool.json            samples, classes; of each member its name, costs, file and whether it is finished
+    labels.npy           int64 (N,)
+    <file>.npy           softmax of a member, float16 (N, C)
+    <file>.gap.npy       its logit gaps, float16 (N,)
+
+A member that a process was killed in is not finished, and written again from its first row.
+"""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from src.cascades.pool import COST_FIELDS, Member, Pool, check_names, check_same_samples
+from src.errors import UserError
+from src.whole_files import refusals_told, write_whole, written_whole
+
+INDEX = "pool.json"
+_LABELS = "labels.npy"
+
+
+class PoolFolder:
+    """Writes and reads a pool in `folder`.
+
+    One process calls `begin`, `begin_member` and `finish_member`, all may call `write`; between them the caller makes
+    the processes wait for each other.
+
+    Raises:
+        UserError: `folder` holds something else, or is damaged.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self._open: tuple[str, np.ndarray, np.ndarray] | None = None  # member that this process writes
+
+    @property
+    def path(self) -> Path:
+        return self.folder / INDEX
+
+    def begin(self, labels: np.ndarray, classes: int) -> None:
+        """Makes a pool without members for `labels` (N,); one that is there for the same samples stays."""
+        labels = np.asarray(labels, dtype=np.int64)
+        if self.path.is_file():
+            check_same_samples("to be stored", labels, str(self.folder), self._labels())
+            if self._index()["classes"] != classes:
+                raise UserError(f"the pool {self.folder} is of {self._index()['classes']} classes, not {classes}")
+            return
+        with written_whole(self.folder / _LABELS) as path:
+            np.save(path, labels)
+        self._keep({"samples": len(labels), "classes": int(classes), "members": []})
+
+    def finished(self, name: str) -> bool:
+        """Whether the outputs of member `name` are there, all of them."""
+        return self.path.is_file() and any(m["name"] == name and m["finished"] for m in self._index()["members"])
+
+    def begin_member(self, member: Member) -> None:
+        """Makes room for `member`; of one that was begun before nothing stays."""
+        index = self._index()
+        entries = [entry for entry in index["members"] if entry["name"] != member.name]
+        file = f"{len(entries):03d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', member.name)[:80]}"
+        shape = (index["samples"], index["classes"])
+        with refusals_told(self.folder / f"{file}.npy"):
+            np.lib.format.open_memmap(self.folder / f"{file}.npy", "w+", np.float16, shape).flush()
+            gaps = np.lib.format.open_memmap(self.folder / f"{file}.gap.npy", "w+", np.float16, shape[:1])
+            gaps[:] = np.nan  # no row has such a gap: what is left of it was written by nobody
+            gaps.flush()
+        costs = {key: getattr(member, key) for key in COST_FIELDS.values()}
+        self._keep(index | {"members": [*entries, {"name": member.name, "file": file, "finished": False} | costs]})
+
+    def write(self, name: str, rows: np.ndarray, softmax: np.ndarray, gaps: np.ndarray) -> None:
+        """Writes the samples `rows` (B,) of member `name`: softmax (B, C) and gaps (B,), both float16."""
+        if self._open is None or self._open[0] != name:
+            self.close()
+            file = self._entry(name)["file"]
+            maps = (np.load(self.folder / f"{file}{end}", mmap_mode="r+") for end in (".npy", ".gap.npy"))
+            self._open = (name, *maps)
+        _, outputs, own_gaps = self._open
+        outputs[rows], own_gaps[rows] = softmax, gaps
+
+    def close(self) -> None:
+        """Brings what this process has written to the disk."""
+        if self._open is not None:
+            with refusals_told(self.folder / _LABELS):
+                for array in self._open[1:]:
+                    array.flush()
+            self._open = None
+
+    def finish_member(self, name: str, member: Member | None = None) -> None:
+        """Marks member `name` as finished, with the costs of `member` where they are known only now.
+
+        Raises `UserError` where samples of it are missing.
+        """
+        file = self._entry(name)["file"]
+        missing = int(np.isnan(np.load(self.folder / f"{file}.gap.npy", mmap_mode="r")).sum())
+        if missing:
+            raise UserError(f"member {name}: of its outputs {missing} samples were not written")
+        index = self._index()
+        for entry in index["members"]:
+            if entry["name"] == name:
+                entry["finished"] = True
+                if member is not None:
+                    entry |= {key: getattr(member, key) for key in COST_FIELDS.values()}
+        self._keep(index)
+
+    def add(self, member: Member, softmax: np.ndarray, gaps: np.ndarray) -> None:
+        """Writes a whole member: softmax (N, C) and gaps (N,), both float16."""
+        self.begin_member(member)
+        self.write(member.name, slice(None), softmax, gaps)
+        self.close()
+        self.finish_member(member.name)
+
+    def members(self) -> list[Member]:
+        """Those that are finished, in the order of writing."""
+        return [_member(entry) for entry in self._index()["members"] if entry["finished"]]
+
+    def pool(self, members: Sequence[Member] | None = None) -> Pool:
+        """The pool of `members`, by their names and with what is known of them; of all where None."""
+        members = self.members() if members is None else list(members)
+        check_names([member.name for member in members])
+        stored, outputs, gaps = {m.name: m for m in self.members()}, [], []
+        for number, member in enumerate(members):
+            if member.name not in stored:
+                raise UserError(f"member {member.name} is not in the pool {self.folder}, or was not finished")
+            kept = {key: getattr(stored[member.name], key) for key in COST_FIELDS.values()}
+            members[number] = replace(member, **kept)
+            file = self._entry(member.name)["file"]
+            outputs.append(self._read(f"{file}.npy", member.name))
+            gaps.append(self._read(f"{file}.gap.npy", member.name))
+        return Pool(members, self._labels(), outputs, gaps)
+
+    def _entry(self, name: str) -> dict:
+        return next(entry for entry in self._index()["members"] if entry["name"] == name)
+
+    def _labels(self) -> np.ndarray:
+        return self._read(_LABELS, "labels", mapped=False)
+
+    def _read(self, file: str, name: str, mapped: bool = True) -> np.ndarray:
+        path = self.folder / file
+        try:
+            return np.load(path, mmap_mode="r" if mapped else None)
+        except (OSError, ValueError, EOFError) as error:
+            told = "there is no file" if not path.is_file() else f"damaged ({error})"
+            raise UserError(f"member {name}: {path} cannot be read, {told}") from error
+
+    def _index(self) -> dict:
+        try:
+            index = json.loads(self.path.read_text(encoding="utf-8"))
+            return index if index["members"] is not None and index["samples"] >= 0 else None
+        except OSError as error:
+            raise UserError(f"{self.folder} is no pool: there is no {INDEX} in it") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path} is damaged: {error}") from error
+
+    def _keep(self, index: dict) -> None:
+        write_whole(self.path, json.dumps(index, indent=1) + "\n")
+
+
+def _member(entry: dict) -> Member:
+    return Member(name=entry["name"], **{key: entry[key] for key in COST_FIELDS.values()})
