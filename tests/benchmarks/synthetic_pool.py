@@ -4,9 +4,9 @@ python -m tests.benchmarks.synthetic_pool FOLDER [members=518] [samples=20683] [
 
 What the members share: the true class of a sample, its difficulty, a set of classes that it may be mistaken for, and
 how tempting each of them is. What is a member's own: its skill, which grows with its cost, and noise. A member is
-right where its skill is above a critical one, so that skills are set to give each accuracy exactly. All other classes share
-a small mass of cheap noise, as label smoothing leaves it. Distributions are invented; the ranges (top-1 62 to 88 %, 60
-to 362,000 M MACs) are those of the 518 timm networks of the ENCAS paper (spec 2.13, 3.4).
+right where its skill is above a critical one, so that skills are set to give each accuracy exactly. All other classes
+share a small mass of cheap noise, as label smoothing leaves it. Distributions are invented; the ranges (top-1 62 to
+88 %, 60 to 362,000 M MACs) are those of the 518 timm networks of the ENCAS paper (spec 2.13, 3.4).
 
 Everything is keyed by (seed, member): a member is the same whichever others are written.
 """
@@ -30,7 +30,7 @@ _TAIL_LEVELS, _TAIL_LENGTH = 24, 1 << 14
 
 @dataclass(frozen=True)
 class Samples:
-    """What all members share: labels (N,), difficulties (N,), confusable classes (N, J), true one first, scores (N, J)."""
+    """Shared by members: labels (N,), difficulties (N,), confusable classes (N, J), the first is true, scores (N, J)."""
 
     labels: np.ndarray
     difficulties: np.ndarray
@@ -70,7 +70,7 @@ def make_costs(members: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_member(shared: Samples, member: int, top1: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax (N, C) of member number `member` with accuracy `top1`, and the gaps of its top two logits (N,), float16."""
+    """Softmax (N, C) of member number `member` of accuracy `top1`, and gaps of its two largest logits (N,); float16."""
     generator = np.random.default_rng([seed, member + 1])
     count = len(shared.labels)
     own = generator.standard_normal(shared.scores.shape)

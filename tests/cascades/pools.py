@@ -1,4 +1,4 @@
-"""Pools for the tests of cascades: a small made-up one, the real one of CIFAR-10, and a plain loop to judge cascades by."""
+"""Pools for tests of cascades: a small made-up one, the real one of CIFAR-10, and a plain loop to judge cascades by."""
 
 import json
 from collections.abc import Sequence
@@ -71,8 +71,8 @@ def naive(
     """What a cascade does, sample by sample: wrong answers, and how many samples each stage sees.
 
     `members`: pool indices in their order; one that stands twice is asked twice and weighs twice. `thresholds`: one
-    less. `softmax` (M, N, C) float16, `labels` (N,). The mean is a float64 sum of halves, which is exact, over their number,
-    rounded to float32; a sample goes on while its largest mean is at most float32(threshold).
+    less. `softmax` (M, N, C) float16, `labels` (N,). The mean is a float64 sum of halves, which is exact, over their
+    number, rounded to float32; a sample goes on while its largest mean is at most float32(threshold).
     """
     errors, reached = 0, [0] * len(members)
     for n, label in enumerate(labels):
