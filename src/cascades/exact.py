@@ -1,7 +1,8 @@
 """The exact front of short cascades: every ordered choice of members under every combination of thresholds.
 
-Possible because a whole grid of thresholds is one histogram (`src.cascades.grids`): 18 members, up to three in a cascade and
-51 thresholds are 13 million cascades, and a matter of seconds. So other searches can be measured against the truth.
+Possible because a whole grid of thresholds is one histogram (`src.cascades.grids`): 18 members, up to three in a
+cascade and 51 thresholds are 13 million cascades, and a matter of a second. So other searches can be measured against
+the truth.
 """
 
 import itertools
@@ -87,8 +88,9 @@ def exact_front(
     count = count_cascades(members, slots, levels)
     if count > MOST_CASCADES:
         raise UserError(
-            f"method.slots={slots} is not allowed with method.searcher=exact: {members} members with {levels} thresholds "
-            f"make {count:.2g} cascades, and at most {MOST_CASCADES:.0g} are looked at; give fewer slots, members or levels"
+            f"method.slots={slots} is not allowed with method.searcher=exact: {members} members with {levels} "
+            f"thresholds make {count:.2g} cascades, and at most {MOST_CASCADES:.0g} are looked at; give fewer slots, "
+            "members or levels"
         )
     sets = _Sets(tables, slots)
     front = ExactFront(tables.samples, slots)

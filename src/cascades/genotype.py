@@ -1,8 +1,8 @@
 """Cascades as rows of whole numbers, and the one row that stands for all rows of the same cascade.
 
-A row of K slots has 2K - 1 genes: K member numbers, 0 for no member and m for the pool's member m - 1, then K - 1 indices
-of thresholds. Threshold j lies before slot j + 1: where that slot is empty it goes with the slot, and where no member
-has run yet there is nothing to decide (section 2.2 of the specification of ENCAS, defect D7).
+A row of K slots has 2K - 1 genes: K member numbers, 0 for no member and m for the pool's member m - 1, then K - 1
+indices of thresholds. Threshold j lies before slot j + 1: where that slot is empty it goes with the slot, and where no
+member has run yet there is nothing to decide.
 """
 
 from dataclasses import dataclass

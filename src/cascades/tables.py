@@ -40,7 +40,8 @@ class SetTables:
         self.members, self.samples, self.slots, self.grid = len(outputs), len(labels), slots, grid
         if slots > MOST_MEMBERS or (self.members + 1) ** slots >= 2**63:
             raise UserError(
-                f"method.slots={slots} is not allowed with {self.members} members; at most {self._most_slots()} slots fit"
+                f"method.slots={slots} is not allowed with {self.members} members; at most {self._most_slots()} slots "
+                "fit"
             )
         self.buckets = compacted(outputs, labels, slots)
         self.words = -(-self.samples // 64)
@@ -126,7 +127,10 @@ class SetTables:
         return _packed(stays), _packed(right)
 
     def bins_of(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of the same sets the first level at which a sample continues, int64 (S, N), `levels` for none, and who is right."""
+        """Of the same sets the first level at which a sample continues, int64 (S, N), and who is right, bool (S, N).
+
+        A sample that continues at none has `levels`.
+        """
         sums, right = self._stages(members, self.samples)
         return np.searchsorted(self.grid.cuts(members.shape[1]), sums), right
 

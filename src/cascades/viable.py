@@ -1,9 +1,9 @@
 """The classes that can win at all: all that has to be kept of a pool to evaluate its cascades exactly.
 
-Let q be the mean of the softmaxes of a set of at most K members, c a class, and m the member of the set that gives c the
-most. Then q(c) <= p_m(c), and max q >= (the largest p_m) / K. So where p_m(c) < (the largest p_m) / K **for every member of
-the pool**, c is the argmax of no set. Of 1,000 classes some tens are left of an average image; and what is left gives
-the same maxima, the same predictions and the same ties. (Ours; the released code works on all classes.)
+Let q be the mean of the softmaxes of a set of at most K members, c a class, and m the member of the set that gives c
+the most. Then q(c) <= p_m(c), and max q >= (the largest p_m) / K. So where p_m(c) < (the largest p_m) / K **for every
+member of the pool**, c is the argmax of no set. Of 1,000 classes some tens are left of an average image; and what is
+left gives the same maxima, the same predictions and the same ties. (Ours; the released code works on all classes.)
 """
 
 from collections.abc import Iterator, Sequence

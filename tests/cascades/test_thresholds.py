@@ -15,7 +15,7 @@ def test_every_half_number_is_a_whole_multiple():
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 127])
 @pytest.mark.parametrize("levels", [2, 51, 100])
 def test_cuts_are_the_rule_itself(count, levels):
-    """One unit beside a cut the answer changes: else an image at a threshold goes another way than in the live network."""
+    """One unit beside a cut the answer changes: else an image at a threshold goes another way than live."""
     grid = ThresholdGrid(levels)
     cuts = grid.cuts(count).astype(np.int64)
     assert (mean_as_float32(cuts, count) <= grid.values).all()
