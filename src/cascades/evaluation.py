@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 
+from src.cascades.device_tables import DeviceTables
 from src.cascades.genotype import canonical
 from src.cascades.pool import Pool
 from src.cascades.tables import SetTables
@@ -16,7 +18,6 @@ from src.cascades.thresholds import ThresholdGrid
 from src.errors import UserError, check_choice
 
 OBJECTIVES = ("error", "macs", "latency", "params")
-_TOGETHER = 2**15  # words of a table that a pass works on: they stay in the cache
 
 
 class CascadeEvaluator:
@@ -28,7 +29,8 @@ class CascadeEvaluator:
         grid: of thresholds.
         memory: bytes that the tables may take.
         repeats: what becomes of a repeated member, see `canonical`.
-        threads: that share the rows of a batch.
+        threads: that share the rows of a batch, on a CPU.
+        device: where tables lie and are walked.
     """
 
     def __init__(
@@ -39,11 +41,14 @@ class CascadeEvaluator:
         memory: float = 2 * 2**30,
         repeats: str = "refuse",
         threads: int = 1,
+        device: str = "cpu",
     ) -> None:
         self.pool, self.slots, self.repeats = pool, slots, repeats
         self.grid = grid or ThresholdGrid()
-        self.tables = SetTables(pool.outputs, pool.labels, slots, self.grid, memory)
-        self.threads = threads
+        settings = (pool.outputs, pool.labels, slots, self.grid, memory)
+        on_cpu = torch.device(device).type == "cpu"
+        self.tables = SetTables(*settings) if on_cpu else DeviceTables(*settings, device=device)
+        self.threads = threads if on_cpu else 1
 
     def counts(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Wrong answers, int64 (B,), and samples that run slot j of the canonical row, int64 (B, K).
@@ -95,51 +100,20 @@ class CascadeEvaluator:
     def _counts(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of canonical rows whose sets all have room in the tables."""
         numbers, levels = rows[:, : self.slots], rows[:, self.slots :]
-        keys = np.stack([self.tables.keys_of(numbers[:, : slot + 1]) for slot in range(self.slots)], 1)
+        keys = np.stack([self.tables.index.keys_of(numbers[:, : slot + 1]) for slot in range(self.slots)], 1)
         places = self.tables.places_of(keys.ravel()).reshape(keys.shape)
         length = (numbers > 0).sum(1)
-        step = max(1, _TOGETHER // self.tables.words)
+        step = self.tables.chunk()
         chunks = [slice(low, low + step) for low in range(0, len(rows), step)]
 
         def chunk(some: slice) -> tuple[np.ndarray, np.ndarray]:
-            return self._walk(places[some], levels[some], length[some])
+            return self.tables.walk(places[some], levels[some], length[some])
 
         if self.threads > 1 and len(chunks) > 1:
             with ThreadPoolExecutor(self.threads) as executor:
                 found = list(executor.map(chunk, chunks))
         else:
             found = [chunk(some) for some in chunks]
-        return tuple(np.concatenate(values) for values in zip(*found, strict=True))
-
-    def _walk(self, places: np.ndarray, levels: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Stage by stage: who continues, and who of the others is right."""
-        tables = self.tables
-        right_answers = np.zeros(len(places), dtype=np.int64)
-        reached = np.zeros(places.shape, dtype=np.int64)
-        reached[:, 0] = np.where(length > 0, self.pool.samples, 0)
-        here = None  # the samples that run this stage
-        for slot in range(self.slots):
-            right = tables.right[places[:, slot]]
-            if slot == self.slots - 1:
-                leave = here
-            else:
-                stay = tables.continues[places[:, slot], levels[:, slot]]
-                stay[length <= slot + 1] = 0  # the last member answers all that have come to it
-                if here is not None:
-                    stay &= here
-                    leave = np.bitwise_xor(here, stay, out=here)
-                    here = stay
-                else:
-                    leave, here = ~stay, stay
-                reached[:, slot + 1] = _ones(stay)
-            right &= leave if leave is not None else right
-            right_answers += _ones(right)
-        # without a member the words of the empty set say nothing
-        return self.pool.samples - np.where(length > 0, right_answers, 0), reached
-
-
-def _ones(words: np.ndarray) -> np.ndarray:
-    """How many bits are set in each row: int64 (B,)."""
-    # sums of bytes as float32 are exact below 2^24 and several times faster than any sum of whole numbers
-    counts = np.bitwise_count(words).astype(np.float32)
-    return (counts @ np.ones(words.shape[1], np.float32)).astype(np.int64)
+        answers, reached = (np.concatenate(values) for values in zip(*found, strict=True))
+        some = length > 0  # of no member the tables say nothing
+        return self.pool.samples - np.where(some, answers, 0), np.where(some[:, None], reached, 0)

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.cascades.thresholds import MOST_MEMBERS, ThresholdGrid
+from src.cascades.set_index import SetIndex
+from src.cascades.thresholds import ThresholdGrid
 from src.cascades.viable import Bucket, compacted
 from src.errors import UserError
 
 _NEVER = np.iinfo(np.int32).max  # of the samples that fill the last word: they continue at no threshold
 _BLOCK = 2**18  # integers of values that are summed at a time
+_TOGETHER = 2**15  # words that a pass works on
 
 
 class SetTables:
@@ -38,96 +40,81 @@ class SetTables:
         self, outputs: Sequence[np.ndarray], labels: np.ndarray, slots: int, grid: ThresholdGrid, memory: float
     ) -> None:
         self.members, self.samples, self.slots, self.grid = len(outputs), len(labels), slots, grid
-        if slots > MOST_MEMBERS or (self.members + 1) ** slots >= 2**63:
-            raise UserError(
-                f"method.slots={slots} is not allowed with {self.members} members; at most {self._most_slots()} slots "
-                "fit"
-            )
-        self.buckets = compacted(outputs, labels, slots)
         self.words = -(-self.samples // 64)
         self.bytes_per_set = 8 * self.words * (len(grid) + 1)
-        self.capacity = int(min(memory // self.bytes_per_set, _count_sets(self.members, slots)))
         if memory < slots * self.bytes_per_set:
             raise UserError(
                 f"method.memory_gb={memory / 2**30:.3g} is not allowed: the tables of one cascade of {slots} members "
                 f"take {slots * self.bytes_per_set / 2**30:.3g}"
             )
+        sets = math.comb(self.members + slots, slots)  # members may stand in one twice
+        self.index = SetIndex(self.members, slots, int(min(memory // self.bytes_per_set, sets)))
+        self.buckets = compacted(outputs, labels, slots)
         self.built = 0
-        self._keys = np.empty(0, dtype=np.int64)  # ascending, of the sets at hand
-        self._places = np.empty(0, dtype=np.int64)  # where each of them lies
-        self._used = np.zeros(self.capacity, dtype=np.int64)  # of each place, when it was asked for last
-        self._clock = 0
-        # memory that is not written is not taken
-        self.continues = np.empty((self.capacity, len(grid), self.words), dtype=np.uint64)
-        self.right = np.empty((self.capacity, self.words), dtype=np.uint64)
+        self._allocate(self.capacity)
 
-    def _most_slots(self) -> int:
-        most = 1
-        while most < MOST_MEMBERS and (self.members + 1) ** (most + 1) < 2**63:
-            most += 1
-        return most
+    @property
+    def capacity(self) -> int:
+        """Sets that have room at a time."""
+        return self.index.capacity
 
-    def keys_of(self, numbers: np.ndarray) -> np.ndarray:
-        """One whole number for each set: int64 (S,), of member numbers (S, k), 1 to M and 0 for none, in any order."""
-        keys = np.zeros(len(numbers), dtype=np.int64)
-        for column in np.sort(numbers, axis=1).T:
-            keys = keys * (self.members + 1) + column
-        return keys
+    def _allocate(self, capacity: int) -> None:
+        """Memory that is not written is not taken."""
+        self.continues = np.empty((capacity, len(self.grid), self.words), dtype=np.uint64)
+        self.right = np.empty((capacity, self.words), dtype=np.uint64)
 
     def places_of(self, keys: np.ndarray) -> np.ndarray:
-        """Where the tables of these sets lie, which are made where they are not at hand: (S,).
-
-        At most `capacity` different sets can be asked for at a time; the places hold until the next call.
-        """
-        self._clock += 1
-        distinct, inverse = np.unique(keys, return_inverse=True)
-        found = np.searchsorted(self._keys, distinct)
-        known = found < len(self._keys)
-        known[known] = self._keys[found[known]] == distinct[known]
-        places = np.full(len(distinct), -1, dtype=np.int64)
-        places[known] = self._places[found[known]]
-        self._used[places[known]] = self._clock
-        lacking = distinct[~known]
-        if len(lacking):
-            places[~known] = free = self._room_for(len(lacking))
-            self._used[free] = self._clock
-            keys_now = np.concatenate([self._keys, lacking])
-            order = np.argsort(keys_now)
-            self._keys, self._places = keys_now[order], np.concatenate([self._places, free])[order]
-            self._make(lacking, free)
-        return places[inverse]
-
-    def _room_for(self, count: int) -> np.ndarray:
-        """`count` places, of which those that were in use are forgotten."""
-        held = len(self._keys)
-        room = np.arange(held, min(self.capacity, held + count))
-        if len(room) < count:
-            oldest = np.argsort(self._used, kind="stable")[: count - len(room)]
-            keep = ~np.isin(self._places, oldest)
-            self._keys, self._places = self._keys[keep], self._places[keep]
-            room = np.concatenate([room, oldest])
-        return room
-
-    def _make(self, keys: np.ndarray, places: np.ndarray) -> None:
-        numbers = np.stack([keys // (self.members + 1) ** power % (self.members + 1) for power in range(self.slots)], 1)
+        """Where the tables of these sets lie (S,), until the next call; they are made where they are not at hand."""
+        places, lacking, free = self.index.places_of(keys)
+        numbers = self.index.numbers_of(lacking)
         sizes = (numbers > 0).sum(1)
-        self.built += len(keys)
-        # the last digits of a key are the members, so they stand in the first columns here
+        step = max(1, _BLOCK // sum(bucket.classes.size for bucket in self.buckets))
         for size in np.unique(sizes[sizes > 0]):  # of no members there is nothing to say
             chosen = np.flatnonzero(sizes == size)
-            step = max(1, _BLOCK // max(1, sum(bucket.classes.size for bucket in self.buckets)))
             for low in range(0, len(chosen), step):
                 some = chosen[low : low + step]
-                self.continues[places[some]], self.right[places[some]] = self.bits_of(numbers[some, :size] - 1)
+                self._make(free[some], numbers[some, :size] - 1)
+        self.built += len(lacking)
+        return places
 
-    def bits_of(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The words of sets of equally many members (S, k), indices of the pool: (S, levels, words), (S, words)."""
+    def _make(self, places: np.ndarray, members: np.ndarray) -> None:
+        """Puts the tables of sets of equally many members, indices of the pool (S, k), to these places."""
         sums, right = self._stages(members, 64 * self.words)
         stays = sums[:, None, :] <= self.grid.cuts(members.shape[1])[:, None]
-        return _packed(stays), _packed(right)
+        self.continues[places], self.right[places] = _packed(stays), _packed(right)
+
+    def chunk(self) -> int:
+        """Cascades that are walked together: their words stay in the cache."""
+        return max(1, _TOGETHER // self.words)
+
+    def walk(self, places: np.ndarray, levels: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Right answers (B,) and samples that run each stage (B, K) of cascades of at least one member.
+
+        Args:
+            places: int64 (B, K): of the set after each stage; a stage that is not there has the one before.
+            levels: int64 (B, K - 1), indices of thresholds.
+            length: int64 (B,), members.
+        """
+        answers, slots = np.zeros(len(places), dtype=np.int64), places.shape[1]
+        reached = np.full(places.shape, self.samples, dtype=np.int64)
+        here = None  # the samples that run this stage; all of them, bits that fill a word too, run the first
+        for slot in range(slots):
+            right = self.right[places[:, slot]]
+            if slot < slots - 1:
+                stay = self.continues[places[:, slot], levels[:, slot]]
+                stay[length <= slot + 1] = 0  # the last member answers all that have come to it
+                if here is not None:
+                    stay &= here
+                leave = ~stay if here is None else np.bitwise_xor(here, stay, out=here)
+                here = stay
+                reached[:, slot + 1] = _ones(stay)
+            else:
+                leave = here
+            answers += _ones(right if leave is None else np.bitwise_and(right, leave, out=right))
+        return answers, reached
 
     def bins_of(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of the same sets the first level at which a sample continues, int64 (S, N), and who is right, bool (S, N).
+        """The first level at which each sample continues, int64 (S, N), and who is right, bool (S, N), of sets (S, k).
 
         A sample that continues at none has `levels`.
         """
@@ -143,11 +130,6 @@ class SetTables:
             sums[:, low:high], right[:, low:high] = _stage(bucket, members)
             low = high
         return sums, right
-
-
-def _count_sets(members: int, slots: int) -> int:
-    """Multisets of up to `slots` members, and the empty one."""
-    return math.comb(members + slots, slots)
 
 
 def _stage(bucket: Bucket, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,3 +148,10 @@ def _stage(bucket: Bucket, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _packed(bits: np.ndarray) -> np.ndarray:
     """Bits (..., 64 W) as words uint64 (..., W)."""
     return np.packbits(bits, axis=-1).view(np.uint64)
+
+
+def _ones(words: np.ndarray) -> np.ndarray:
+    """How many bits are set in each row: int64 (B,)."""
+    # sums of bytes as float32 are exact below 2^24 and several times faster than any sum of whole numbers
+    counts = np.bitwise_count(words).astype(np.float32)
+    return (counts @ np.ones(words.shape[1], np.float32)).astype(np.int64)

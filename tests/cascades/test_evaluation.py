@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from src.cascades.device_tables import DeviceTables
 from src.cascades.evaluation import CascadeEvaluator
 from src.cascades.genotype import canonical
 from src.cascades.pool import Member, Pool
@@ -121,3 +122,15 @@ def test_bounds_that_cannot_hold_are_refused():
         CascadeEvaluator(made(samples=50), memory=100)
     with pytest.raises(UserError, match="at most 22 slots"):
         CascadeEvaluator(made(samples=50), slots=40)
+
+
+@pytest.mark.parametrize("repeats", ["refuse", "charge"])
+@pytest.mark.parametrize("make", [made, coarse], ids=["made", "ties"])
+def test_tables_of_torch_say_the_same(make, repeats):
+    """The tables of a GPU, here on the CPU: else results depend on the device."""
+    pool = make()
+    evaluator, other = CascadeEvaluator(pool, repeats=repeats), CascadeEvaluator(pool, repeats=repeats)
+    other.tables = DeviceTables(pool.outputs, pool.labels, 5, other.grid, memory=40e6, device="cpu")
+    rows = random_rows(pool, 300)
+    for one, another in zip(evaluator.counts(rows), other.counts(rows), strict=True):
+        np.testing.assert_array_equal(one, another)
