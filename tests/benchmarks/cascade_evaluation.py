@@ -1,4 +1,4 @@
-"""How fast cascades are evaluated, that it is exact, and how fast the exact front is known, on the real pool of CIFAR-10.
+"""How fast cascades are evaluated, that this is exact, and how fast the exact front is known, on the pool of CIFAR-10.
 
 python -m tests.benchmarks.cascade_evaluation            speed: one core, a minute
 python -m tests.benchmarks.cascade_evaluation --exact    10,000 random cascades a pool against a plain loop
