@@ -153,12 +153,13 @@ def _drawable(points: Sequence[tuple], unit: float) -> list[tuple[str, float, fl
 
 def _network_trace(points: list[tuple[str, float, float]], part: str) -> go.Scatter | None:
     named = len(points) <= _NAMED_NETWORKS
+    middle = math.sqrt(points[0][2] * points[-1][2]) if points else 0.0  # names point to the middle, to have room
     return points and go.Scatter(
         name="single networks",
         legendgroup="networks",
         mode="markers+text" if named else "markers",
         text=[name for name, _, _ in points] if named else None,
-        textposition="top right",
+        textposition=["top right" if cost <= middle else "top left" for _, _, cost in points],
         textfont={"size": 11, "color": DARK},
         marker={"color": GREY, "symbol": "diamond", "size": 8 if len(points) <= 60 else 5, "opacity": 0.8},
         **_places(points, part),
