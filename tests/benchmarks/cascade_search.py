@@ -1,6 +1,6 @@
 """Searches for cascades on the real pool of CIFAR-10: MO-GOMEA, NSGA-II, random search and the greedy cascade.
 
-    python -m tests.benchmarks.cascade_search                                  K=5, ten seeds, three budgets: half an hour
+    python -m tests.benchmarks.cascade_search                                  K=5, ten seeds, three budgets
     python -m tests.benchmarks.cascade_search slots=3 budgets=2000,20000       short cascades, against their exact front
     python -m tests.benchmarks.cascade_search shuffle=1 budgets=2000,20000     each seed with halves of its own
     python -m tests.benchmarks.cascade_search --show                           the tables again, from what is kept
