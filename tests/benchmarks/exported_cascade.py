@@ -4,8 +4,8 @@ python -m tests.benchmarks.exported_cascade
 python -m tests.benchmarks.exported_cascade --members resnet20 resnet56 --size 32
 
 The members are untrained, and the first threshold lies between the surest and the least sure of some images: so one
-is an easy image, for which the first member is enough, and one a hard one, which goes through all. Times are of repeats in
-turns, on one thread (ONNX Runtime chooses its own), of the file as a user loads it. Beside them: each member exported
+is an easy image, for which the first member is enough, and one a hard one, which goes through all. Times are of repeats
+in turns, on one thread (ONNX Runtime chooses its own), of the file as a user loads it. Beside them: each member exported
 alone, the same cascade with all members always run (the last of `src.networks.cascade_export.ROUTES`), and live. On a
 shared machine the shortest time says more than the median.
 """
