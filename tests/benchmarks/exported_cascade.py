@@ -4,13 +4,14 @@ python -m tests.benchmarks.exported_cascade
 python -m tests.benchmarks.exported_cascade --members resnet20 resnet56 --size 32
 
 The members are untrained, and the first threshold lies between the surest and the least sure of some images: so one
-is an easy image, for which the first member is enough, and one a hard one, which goes through all. Times are of repeats
-in turns, on one thread (ONNX Runtime chooses its own), of the file as a user loads it. Beside them: each member exported
-alone, the same cascade with all members always run (the last of `src.networks.cascade_export.ROUTES`), and live. On a
-shared machine the shortest time says more than the median.
+is an easy image, for which the first member is enough, and one a hard one, which goes through all. Times are of the
+file as a user loads it, on one thread (ONNX Runtime chooses its own). Beside them: each member exported alone, the
+same cascade with all members always run (the last of `src.networks.cascade_export.ROUTES`), and live. On a shared
+machine the shortest time says more than the median.
 """
 
 import argparse
+import gc
 import statistics
 import tempfile
 import time
@@ -44,15 +45,21 @@ def easy_and_hard(cascade: Cascade, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def milliseconds(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
-    """Shortest time and median, of runs in turns, so that other work on the machine slows all of them."""
+    """Shortest time and median, over three rounds in which each of the runs is repeated.
+
+    Not one run after the other: ONNX Runtime's threads go on waiting busily for a while.
+    """
     times = {name: [] for name in runs}
+    gc.collect()
+    gc.freeze()  # what the exporters have left behind is not to be looked through in the midst of a run
     with torch.no_grad():
-        for repeat in range(repeats + 3):
+        for _ in range(3):
             for name, run in runs.items():
-                began = time.perf_counter()
-                run()
-                if repeat >= 3:
-                    times[name].append(1000 * (time.perf_counter() - began))
+                for repeat in range(-3, repeats):
+                    began = time.perf_counter()
+                    run()
+                    if repeat >= 0:
+                        times[name].append(1000 * (time.perf_counter() - began))
     return {name: (min(values), statistics.median(values)) for name, values in times.items()}
 
 
@@ -65,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--members", nargs="+", default=["resnet20", "resnet32", "resnet56"])
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--formats", nargs="+", default=["pt2", "onnx"])
     options = parser.parse_args()
     torch.set_num_threads(1)
