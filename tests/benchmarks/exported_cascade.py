@@ -60,6 +60,7 @@ def milliseconds(runs: dict[str, Callable[[], object]], repeats: int) -> dict[st
                     run()
                     if repeat >= 0:
                         times[name].append(1000 * (time.perf_counter() - began))
+    gc.unfreeze()
     return {name: (min(values), statistics.median(values)) for name, values in times.items()}
 
 
