@@ -10,8 +10,10 @@ import torchvision
 from torch import nn
 
 from src.errors import UserError
+from src.networks.cascade import Cascade
 from src.runtime import export
 from src.runtime.export import Normalised, export_network
+from tests.networks.cascades import spread
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 
@@ -132,8 +134,8 @@ def test_what_cannot_be_exported_is_one_sentence_and_leaves_no_file(tmp_path, ma
 
 
 def test_a_file_that_computes_something_else_is_an_error_and_the_other_format_is_written(tmp_path, monkeypatch):
-    write, load = export._WRITERS["onnx"]
-    monkeypatch.setitem(export._WRITERS, "onnx", (write, lambda path: lambda images: load(path)(images) + 1e-3))
+    write, load = export.WRITERS["onnx"]
+    monkeypatch.setitem(export.WRITERS, "onnx", (write, lambda path: lambda images: load(path)(images) + 1e-3))
     with pytest.raises(UserError, match=r"model\.onnx cannot be written: the file does not compute .* batch of 1"):
         export_network(Residual(), tmp_path, (3, 32, 32), MEAN, STD)
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt2"]
@@ -159,3 +161,84 @@ def test_without_its_packages_onnx_is_left_out_with_a_message(tmp_path, monkeypa
 def test_bad_arguments_are_refused(tmp_path, arguments, told):
     with pytest.raises(UserError, match=told):
         export_network(Residual(), tmp_path, *arguments)
+
+
+def small_cascade(images):
+    """Of three members, the second a cascade of two; of these images some leave at each stage."""
+
+    torch.manual_seed(1)
+    flat = [nn.Sequential(nn.Flatten(), nn.Linear(768, 4)) for _ in range(3)]
+    inner = spread(Cascade(flat[1:], [0.5]).eval(), images[::3])
+    return spread(Cascade([flat[0], inner, seen(Residual())], [0.5, 0.5]).eval(), images)
+
+
+def test_an_exported_cascade_computes_what_it_computes_live_for_any_batch(tmp_path, caplog):
+    """With images that leave at each stage, together and one by one, and with batches of which none goes on."""
+    images = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    live = Normalised(nn.Identity(), MEAN, STD)
+    live.network = network = small_cascade(live(images))
+    with torch.no_grad():
+        expected = live(images)
+    reached = network.counts()
+    assert 40 == reached[0] > reached[1] > reached[2] > 0 < reached[4] < reached[3] == reached[1]
+    files = export_network(network, tmp_path, (3, 16, 16), MEAN, STD)
+    assert export.__name__ not in caplog.text  # both formats pass on the undecided images, and no others
+    assert network.counts() == reached
+    for name, path in files.items():
+        run = export.WRITERS[name][1](path)
+        for size in (1, 7, 40):
+            found = torch.cat([run(part) for part in images.split(size)])
+            assert torch.allclose(found.exp(), expected.exp(), atol=2**-10)
+            assert torch.equal(found.argmax(1), expected.argmax(1))
+        assert name == "onnx" or torch.equal(found, expected)  # the same kernels: to the last bit
+
+
+@pytest.mark.parametrize("refuses", ["tracer", "format"])
+@pytest.mark.parametrize(
+    ("operation", "told"),
+    [
+        ("aten.nonzero", "runs a member for all images of a batch where one of them is undecided"),
+        ("higher_order.cond", "runs every member of the cascade for every image"),
+    ],
+)
+def test_what_cannot_express_the_exits_gets_another_form_and_it_is_said(
+    tmp_path, caplog, monkeypatch, refuses, operation, told
+):
+    """A member with another forward may not be traceable for a number of images that depends on what they show."""
+    trace, (write, load) = torch.export.export, export.WRITERS["pt2"]
+
+    def refused(program):
+        assert operation not in program.graph_module.print_readable(print_output=False), "not this operation"
+        return program
+
+    if refuses == "tracer":
+        monkeypatch.setattr(torch.export, "export", lambda *args, **more: refused(trace(*args, **more)))
+    else:
+        monkeypatch.setitem(export.WRITERS, "pt2", (lambda program, *rest: write(refused(program), *rest), load))
+    torch.manual_seed(0)
+    images, live = torch.rand(30, 3, 4, 4), Normalised(nn.Identity(), MEAN, STD)
+    members = [nn.Sequential(nn.Flatten(), nn.Linear(48, 3)) for _ in range(2)]
+    live.network = spread(Cascade(members, [0.5]).eval(), live(images))
+    files = export_network(live.network, tmp_path, (3, 4, 4), MEAN, STD, ["pt2"])
+    assert told in caplog.text
+    with torch.no_grad():
+        assert torch.equal(torch.export.load(files["pt2"]).module()(images), live(images))
+    assert live.network.reached == [30, 15]
+
+
+def test_a_file_of_a_cascade_that_computes_something_else_is_an_error(tmp_path, monkeypatch):
+    """Also where only one image leaves too early: logarithms are compared as the probabilities that they are of."""
+    write, load = export.WRITERS["pt2"]
+    torch.manual_seed(0)
+    members = [nn.Sequential(nn.Flatten(), nn.Linear(48, 3)) for _ in range(2)]
+    network = Cascade(members, [1.0]).eval()
+    first = Normalised(Cascade(members[:1], []).eval(), MEAN, STD)
+
+    def early(path):
+        run = load(path)
+        return lambda images: torch.cat([first(images[:1]), run(images)[1:]])
+
+    monkeypatch.setitem(export.WRITERS, "pt2", (write, early))
+    with pytest.raises(UserError, match=r"model\.pt2 cannot be written: the file does not compute"):
+        export_network(network, tmp_path, (3, 4, 4), MEAN, STD, ["pt2"])
+    assert not list(tmp_path.iterdir())
