@@ -150,7 +150,7 @@ class Mixing:
         return self.generator.random((count, mixture.sets.shape[1])).argsort(1)
 
     def _asked(self, mixture: Mixture, places: NDArray, trial: NDArray) -> tuple[NDArray, Answer]:
-        """Asks for trial rows (B, d) of the individuals at `places` (B,); returns the places where they differ, and answers."""
+        """Asks for trial rows (B, d) of individuals at `places` (B,) where they differ; returns these places too."""
         current = mixture.rows if len(places) == len(mixture.rows) else mixture.rows[places]
         trial = self.variation.mutated(trial, current, self.alphabet, self.generator)
         trial = self.evaluations.canonical(trial)
