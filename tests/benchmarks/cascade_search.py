@@ -12,8 +12,10 @@ shuffle=1 seed s halves the images at random, keyed by s: what one split favours
 """
 
 import csv
+import itertools
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +30,16 @@ from src.evolution.budget import UniqueEvaluations
 from src.evolution.mo_gomea import mo_gomea
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.random_rows import random_rows
+from src.evolution.variation import VARIED
 from tests.cascades.pools import cifar10_pool, half_softmax, logit_gaps
 from tests.cascades.test_evaluation import pool_of
 
-SEARCHES = {"gomea": mo_gomea, "nsga2": nsga2, "random": random_rows}
+SEARCHES = {
+    "gomea": mo_gomea,  # as published
+    "varied": partial(mo_gomea, variation=VARIED),  # with mutation and donors from the archive
+    "nsga2": nsga2,
+    "random": random_rows,
+}
 KEPT = Path(__file__).with_name("cascade_search.csv")
 HALF = 5000
 
@@ -129,28 +137,30 @@ def show(slots: int, shuffle: int) -> None:
     for budget in sorted({row["budget"] for row in rows}):
         values = {name: _values(rows, name, budget) for name in SEARCHES}
         for name, (both, seconds) in values.items():
+            if not len(both):
+                continue
             means, spread = both.mean(0), both.std(0, ddof=1)
             told = "  ".join(f"{mean:.5f} ± {sd:.5f}" for mean, sd in zip(means, spread, strict=True))
             gap = f"  gap {100 * (1 - means[0] / exact[0]):.3f} %" if exact else ""
             print(f"{budget:7,} {name:8}  {told}  {seconds:.1f} s{gap}")
-        for other in ("random", "nsga2"):
-            _compare(values["gomea"][0], values[other][0], other)
+        for one, other in itertools.product(("gomea", "varied"), ("random", "nsga2")):
+            _compare(values[one][0], values[other][0], f"{one} > {other}")
 
 
 def _values(rows: list[dict], name: str, budget: int) -> tuple[np.ndarray, float]:
     """Hypervolumes on both parts, (seeds, 2), by seed, and the mean of seconds."""
     runs = sorted((r for r in rows if r["search"] == name and r["budget"] == budget), key=lambda run: run["seed"])
     both = np.array([[run["validation"], run["test"]] for run in runs]).reshape(-1, 2)
-    return both, float(np.mean([run["seconds"] for run in runs]))
+    return both, float(np.mean([run["seconds"] for run in runs] or [0]))
 
 
-def _compare(gomea: np.ndarray, others: np.ndarray, name: str) -> None:
-    """One-sided Wilcoxon tests, paired by seed, that MO-GOMEA has more."""
-    if len(gomea) == len(others) > 1:
-        tests = [wilcoxon(gomea[:, part], others[:, part], alternative="greater").pvalue for part in (0, 1)]
-        wins = (gomea > others).sum(0)
-        told = [f"p = {p:.4f}, {win} of {len(gomea)}" for p, win in zip(tests, wins, strict=True)]
-        print(f"        gomea > {name}: {told[0]}; on the report part {told[1]}")
+def _compare(ones: np.ndarray, others: np.ndarray, name: str) -> None:
+    """One-sided Wilcoxon tests, paired by seed, that the first has more."""
+    if len(ones) == len(others) > 1:
+        tests = [wilcoxon(ones[:, part], others[:, part], alternative="greater").pvalue for part in (0, 1)]
+        wins = (ones > others).sum(0)
+        told = [f"p = {p:.4f}, {win} of {len(ones)}" for p, win in zip(tests, wins, strict=True)]
+        print(f"        {name}: {told[0]}; on the report part {told[1]}")
 
 
 def main() -> None:
