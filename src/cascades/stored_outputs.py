@@ -19,6 +19,10 @@ class Outputs:
     softmax: np.ndarray
     gaps: np.ndarray
 
+    def part(self, rows: slice) -> "Outputs":
+        """Of some of the samples."""
+        return Outputs(self.labels[rows], self.softmax[rows], self.gaps[rows])
+
 
 def outputs_of_logits(name: str, labels: np.ndarray, logits: np.ndarray) -> Outputs:
     """Of logits (N, C), in float32; raises `UserError` that names the member `name` where they cannot be used."""
