@@ -1,0 +1,33 @@
+"""Rows of genes and what they stand for."""
+
+import numpy as np
+
+from src.cascades.genotype import CascadePlan, alphabet, canonical, decode, lengths
+from src.cascades.thresholds import ThresholdGrid
+
+
+def test_empty_slots_take_their_threshold_along():
+    rows = np.array([[0, 3, 0, 5, 10, 20, 30], [3, 5, 0, 0, 30, 1, 2]])
+    assert canonical(rows).tolist() == [[3, 5, 0, 0, 30, 0, 0]] * 2
+
+
+def test_repeats_are_empty_slots_or_charged():
+    rows = np.array([[3, 5, 3, 1, 10, 20, 30]])
+    assert canonical(rows).tolist() == [[3, 5, 1, 0, 10, 30, 0]]
+    assert canonical(rows, "charge").tolist() == rows.tolist()
+
+
+def test_canonical_rows_stay():
+    """Else one cascade is counted twice in a budget."""
+    rows = np.random.default_rng(0).integers(0, 4, (500, 7))
+    for repeats in ("refuse", "charge"):
+        once = canonical(rows, repeats)
+        np.testing.assert_array_equal(canonical(once, repeats), once)
+    assert (lengths(canonical(rows)) <= 3).all()
+
+
+def test_decoded():
+    grid = ThresholdGrid(51)
+    assert decode(np.array([3, 5, 0, 0, 30, 0, 0]), grid.values) == CascadePlan((2, 4), (float(np.float32(0.6)),))
+    assert decode(np.zeros(7, np.int64), grid.values) == CascadePlan((), ())
+    assert alphabet(18, 3, 51).tolist() == [19, 19, 19, 51, 51]
