@@ -1,0 +1,119 @@
+"""NSGA-II over rows, by pymoo: the usual multi-objective baseline (Deb et al. 2002, doi 10.1109/4235.996017)."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.mutation import Mutation
+from pymoo.core.problem import Problem
+from pymoo.core.repair import Repair
+from pymoo.core.termination import NoTermination
+from pymoo.operators.crossover.ux import UniformCrossover
+
+from src.evolution.budget import UniqueEvaluations, keys
+
+_WORST = 1e30  # in place of infinity, which would make distances between individuals NaN
+
+
+def population_for(budget: int) -> int:
+    """The size of a population for a budget of evaluations: 4 budget^0.35, rounded to whole tens.
+
+    60 for 2,000, 130 for 20,000, 420 for 600,000: chosen on a real pool of networks (tests/benchmarks/row_searchers.py
+    says how), where a quarter and four times as many were worse or no better.
+    """
+    return max(20, 10 * round(0.4 * budget**0.35))
+
+
+def nsga2(
+    evaluations: UniqueEvaluations,
+    alphabet: Sequence[int],
+    seed: int,
+    population: int | None = None,
+    crossover: float = 0.9,
+    mutation: float | None = None,
+    resample: float = 0.5,
+    barren: int = 50,
+    report: Callable[[], None] | None = None,
+) -> None:
+    """Evolves a population until the budget is used up, or no row was new for `barren` generations in a row.
+
+    Uniform crossover and a mutation of single genes; children become canonical rows, and no two individuals are alike.
+
+    Args:
+        alphabet: (d,) how many values each gene has; they are 0 .. alphabet - 1.
+        seed: of all draws; keyed by the caller.
+        population: individuals, and children a generation; None: as `population_for` says.
+        crossover: probability with which two parents are crossed.
+        mutation: probability of each gene to change; None: 1 / d.
+        resample: share of these changes to any value, in place of one or two up or down.
+        report: called after every generation.
+    """
+    size = population_for(evaluations.budget) if population is None else population
+    alphabet, generator = np.asarray(alphabet), np.random.default_rng(seed)
+    start = generator.integers(alphabet, size=(size, len(alphabet)))
+    answer = evaluations.ask(evaluations.canonical(start))
+    algorithm = NSGA2(
+        pop_size=size,
+        sampling=answer.rows,
+        crossover=UniformCrossover(prob=crossover),
+        mutation=_GeneMutation(alphabet, 1 / len(alphabet) if mutation is None else mutation, resample),
+        repair=_Canonical(evaluations),
+        eliminate_duplicates=_Alike(),
+    )
+    problem = Problem(n_var=len(alphabet), n_obj=answer.objectives.shape[1], xl=0, xu=alphabet - 1)
+    algorithm.setup(problem, termination=NoTermination(), seed=int(generator.integers(2**31)))
+    without = 0
+    while not evaluations.exhausted and without < barren:
+        before = evaluations.used
+        children = algorithm.ask()
+        if children is None or not len(children):  # pymoo found no child that is not in the population already
+            return
+        answer = evaluations.ask(_rows(children))
+        children.set("F", np.minimum(answer.objectives, _WORST))
+        algorithm.tell(infills=children)
+        without = 0 if evaluations.used > before else without + 1
+        if report is not None:
+            report()
+
+
+def _rows(population) -> NDArray:
+    return np.asarray(population.get("X"), dtype=np.int64)
+
+
+class _GeneMutation(Mutation):
+    """Changes each gene with a probability: to any value, or by one or two up or down, within its alphabet."""
+
+    def __init__(self, alphabet: NDArray, probability: float, resample: float) -> None:
+        super().__init__()
+        self.alphabet, self.probability, self.resample = alphabet, probability, resample
+
+    def _do(self, problem, X, *args, random_state=None, **kwargs):
+        X = X.astype(np.int64)
+        steps = random_state.choice([-2, -1, 1, 2], size=X.shape)
+        anew = random_state.integers(self.alphabet, size=X.shape)
+        moved = np.where(random_state.random(X.shape) < self.resample, anew, X + steps)
+        moved = np.clip(moved, 0, self.alphabet - 1)
+        return np.where(random_state.random(X.shape) < self.probability, moved, X)
+
+
+class _Canonical(Repair):
+    def __init__(self, evaluations: UniqueEvaluations) -> None:
+        super().__init__()
+        self.evaluations = evaluations
+
+    def _do(self, problem, X, **kwargs):
+        return self.evaluations.canonical(X.astype(np.int64))
+
+
+class _Alike(DuplicateElimination):
+    """Rows that are there already, exactly, told by a set in place of pymoo's distances between all pairs."""
+
+    def _do(self, pop, other, is_duplicate):
+        seen = set() if other is None else set(keys(_rows(other)))
+        for place, key in enumerate(keys(_rows(pop))):
+            is_duplicate[place] |= key in seen
+            if other is None:
+                seen.add(key)
+        return is_duplicate
