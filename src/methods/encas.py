@@ -7,8 +7,8 @@ tested once on the test images. The rule of a cascade stands in `src.cascades.th
 What the paper leaves open, or the released code does otherwise, is a named field of conf/method/encas.yaml.
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from src.methods.cascade_results import CascadeResults
 from src.methods.encas_members import PartOfData, cascade_config, member_network, member_of
 from src.methods.latency import LatencyProbe
 from src.methods.search_module import SearchModule
-from src.reporting import quantities
 from src.reporting.candidates import Candidate, best_candidate
 from src.runtime.members import GivenMember, given_members
 from src.spaces.space import macs_of_bound
@@ -116,7 +115,9 @@ class ENCAS(SearchModule):
         self.run_folder = Path(folder)
         self.results: CascadeResults | None = None
         self._idle = self.network
-        self._best: tuple[float, float] | None = None
+        self.singles: list[float] = []  # errors of the members, in percent
+        self.most_macs: float | None = None  # the budget, once costs are known
+        self.best_so_far: tuple[float, float] | None = None  # lowest error and its MACs, while the search is under way
 
     def network_of(self, config: dict[str, Any]) -> nn.Module:
         """What is in the place of a network while none is needed; a fit cannot be without a parameter."""
@@ -194,10 +195,18 @@ class ENCAS(SearchModule):
     # the search
 
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
-        self.data = data
         self.store(trainer, data, PARTS[0], [given.name for given in self.given])
         trainer.fit_loop.max_epochs = 1
         super().search(trainer, None, checkpoint)
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.trainer.strategy.barrier()  # rank 0 has written what all read
+        pool = self.pool(PARTS[0])
+        self.members, self.most_macs = list(pool.members), self.budget(pool)
+        pool.costs(self.cost)
+        if self.singles:
+            self.take_base()
 
     def train_dataloader(self) -> "_NoBatch":
         return _NoBatch()
@@ -230,8 +239,6 @@ class ENCAS(SearchModule):
         most = self.most_macs
         return best_candidate([c for c in self.candidates if most is None or c.macs <= most])
 
-    most_macs: float | None = None  # set by the callback, once costs are known
-
     def candidate_config(self, candidate: Candidate) -> dict[str, Any] | None:
         """The model config of a cascade; None where a member is stored outputs only, or the rule is another one."""
         if "thresholds" not in candidate.architecture:
@@ -246,17 +253,23 @@ class ENCAS(SearchModule):
 
     # the report
 
-    def compare(self, recipe, name: str, loggers, progress) -> tuple[list[dict[str, Any]], nn.Module | None]:
-        """The rows of the final table and the found network; nothing is trained, `recipe` is not used."""
+    def compare(self, recipe, name: str, data, loggers, progress) -> tuple[list[dict[str, Any]], nn.Module | None]:
+        """The rows of the final table and the found network; nothing is trained, and `recipe` is not used."""
         self.results = CascadeResults(self)
-        self.store(self.trainer, self.data, PARTS[1], self.results.names)
+        self.store(self.trainer, data, PARTS[1], self.results.names)
         if rank_zero_only.rank != 0:
             return [], None
-        rows = self.results.measured(os.path.join(self.run_folder, "front_test.csv"))
+        rows = self.results.measured(self.run_folder / "front_test.csv")
         return rows, self.results.network()
 
+    def take_base(self) -> None:
+        """Notes the best single member, with which the report compares."""
+        errors = np.array(self.singles)
+        best = self.members[int(np.lexsort((np.array([member.macs for member in self.members]), errors))[0])]
+        self.base_network = {"name": best.name, "error": min(self.singles), "macs": best.macs, "params": best.params}
+
     def remark(self) -> str:
-        text = f"{self.evaluations[0]} cascades were evaluated" if self.evaluations else "no cascade was evaluated"
+        text = f"{self.evaluations[0]:,} cascades were looked at" if self.evaluations else "no cascade was looked at"
         return f"{text}; {self.results.remark()}" if self.results else text
 
     def phase(self) -> str:
@@ -273,3 +286,55 @@ class ENCAS(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """There was no step, and there is no loss."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["singles"], checkpoint["evaluations"] = self.singles, self.evaluations
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._idle = self.network
+        self.singles, self.evaluations = checkpoint["singles"], checkpoint["evaluations"]
+
+
+class _NoBatch:
+    """A loader of one batch that nobody asks for."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self):
+        yield torch.zeros(1)
+
+
+def _checked_objectives(objectives: Sequence[str]) -> str:
+    """The cost that is an objective beside the error."""
+    known = ("error", *COSTS)
+    if not isinstance(objectives, (list, tuple)) or len(objectives) != 2 or "error" not in objectives:
+        raise UserError(
+            f"method.objectives={objectives!r} is not allowed; it must be error and one of {', '.join(COSTS)}: "
+            "[error, macs]"
+        )
+    for name in objectives:
+        check_choice("method.objectives", name, known)
+    costs = [name for name in objectives if name != "error"]
+    if len(costs) != 1:
+        raise UserError(f"method.objectives={list(objectives)} names error twice; give [error, macs]")
+    return costs[0]
+
+
+def _checked_reference(reference: Sequence[float] | None) -> tuple[float, float] | None:
+    if reference is None:
+        return None
+    right = isinstance(reference, (list, tuple)) and len(reference) == 2
+    right = right and all(isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 1e30 for v in reference)
+    if not right:
+        raise UserError(
+            f"method.reference={reference!r} is not allowed; it must be null or [error in percent, cost], both above 0"
+        )
+    return float(reference[0]), float(reference[1])
+
+
+def _with_network(member: Member, given: GivenMember) -> Member:
+    weights = None if given.weights is None else str(given.weights)
+    return replace(member, config=given.config, weights=weights)
