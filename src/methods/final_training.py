@@ -18,7 +18,9 @@ from torch import nn
 from src.errors import UserError, check_range
 from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
+from src.methods.cascade_testing import check_cascade, measured_macs
 from src.methods.training_module import TrainingModule
+from src.networks.cascade import Cascade
 from src.runtime.build import network_from
 from src.runtime.checkpoints import CheckpointError, RunState, load_checked, part_name
 from src.runtime.preparation import partial
@@ -29,13 +31,17 @@ from src.runtime.trainer import make_trainer
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What a training gives: the network and what was measured. Errors in percent; NaN where nothing was trained."""
+    """What a training gives: the network and what was measured. Errors in percent; NaN where nothing was trained.
+
+    `macs`: of a cascade, the average over the test images; None: those of the network say all.
+    """
 
     network: nn.Module
     val_error: float
     test_error: float
     seconds: float
     is_global_zero: bool
+    macs: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class Recipe:
             network.load_state_dict(ended.pop("weights"))
             return TrainedNetwork(network, **ended, is_global_zero=rank_zero_only.rank == 0)
         check_accepts(network, data.input_shape)
+        if isinstance(network, Cascade):
+            check_cascade(self.settings["task"], test_only)
         checkpoint = self.state.checkpoint(part) if self.state else None
         checkpoint_io = self.state.checkpoint_io(part) if self.state else None
         trainer = self.trainer(callbacks, loggers, checkpoint_io, max_epochs=self.epochs)
@@ -111,7 +119,11 @@ class Recipe:
             stop_if_told()
         # of a fit that was resumed after its last epoch, the module knows what Lightning does not
         measured = {"val_error": module.val_error, "seconds": math.nan if test_only else module.seconds}
+        if isinstance(network, Cascade):
+            network.reset_counts()
         trainer.test(module, datamodule=data, verbose=False)
+        if isinstance(network, Cascade):
+            measured["macs"] = measured_macs(network, data.input_shape)
         measured["test_error"] = float(trainer.callback_metrics[f"{prefix}test/error"])
         if self.state and trainer.is_global_zero and not test_only:
             weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
@@ -159,27 +171,36 @@ def compare(
 def table_row(
     name: str, config: Mapping[str, Any], input_shape: tuple[int, int, int], runs: Sequence[TrainedNetwork]
 ) -> dict[str, Any]:
-    """A row of the final table: name, widths, parameters, MACs, and of each run its errors (%) and seconds."""
+    """A row of the final table: name, widths, parameters, MACs, and of each run its errors (%) and seconds.
+
+    A cascade has no widths, and the MACs of each run are those that its test has measured.
+    """
     network = network_from(config)
     row = {"network": name, "width": None, "parameters": sum(p.numel() for p in network.parameters()), "macs": None}
-    try:
-        graph = channel_graph(network, input_shape)
-        widths = graph.widths()
-        row |= {"width": widths or None, "macs": int(cost_polynomial(graph).macs(widths))}
-    except UserError as error:  # it can be trained all the same
-        warnings.warn(f"widths and MACs are not in the table: {error}", stacklevel=2)
-    for key in ("val_error", "test_error", "seconds"):
+    measured = ["val_error", "test_error", "seconds"]
+    if isinstance(network, Cascade):
+        measured.append("macs")
+    else:
+        try:
+            graph = channel_graph(network, input_shape)
+            widths = graph.widths()
+            row |= {"width": widths or None, "macs": int(cost_polynomial(graph).macs(widths))}
+        except UserError as error:  # it can be trained all the same
+            warnings.warn(f"widths and MACs are not in the table: {error}", stacklevel=2)
+    for key in measured:
         values = [getattr(run, key) for run in runs]
         row[key] = values[0] if len(values) == 1 else values or None
     return row
 
 
 def check_accepts(network: nn.Module, input_shape: tuple[int, int, int]) -> None:
-    """Raises `UserError` where `network` cannot take images (C, H, W), before anything is trained."""
-    mode = network.training
+    """Raises `UserError`, before a training, where `network` or a member of it cannot take images (C, H, W)."""
+    mode, images = network.training, torch.zeros(2, *input_shape)
+    if isinstance(network, Cascade):
+        network.eval().check_members(images)  # a forward pass need not come to all of them
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(2, *input_shape))
+            network.eval()(images)
     except Exception as error:  # whatever a forward may raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(

@@ -4,28 +4,29 @@ Both take images scaled to [0, 1], float32 (B, C, H, W) with any B, hold the nor
 
     torch.export.load("model.pt2").module()(images)
     onnxruntime.InferenceSession("model.onnx").run(None, {"images": images})
+
+Those of a cascade have its thresholds inside and leave early too: `src.networks.cascade_export` says how.
 """
 
 import copy
 import importlib.util
-import io
 import logging
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from src.errors import UserError, WriteError, check_choice
+from src.networks.cascade import Cascade
+from src.networks.cascade_export import ROUTES, ROUTES_TOLD, agrees, set_route
+from src.runtime.export_formats import ONNX_PACKAGES, WRITERS, quiet
 from src.runtime.mistakes import one_line
 from src.whole_files import written_whole
 
 TOLERANCE = 1e-4
 FORMATS = ("pt2", "onnx")
-_ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # the last one runs the check
 _BATCHES = (1, 5)
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,14 @@ class Normalised(nn.Module):
         """Images in [0, 1], float32 (B, C, H, W), to logits (B, classes)."""
         outputs = self.network((images - self.mean) / self.std)
         return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+
+    def computes(self, images: Tensor, expected: Tensor, found: Tensor) -> bool:
+        """Whether `found` are the outputs of `images`, `expected`, up to what rounding may change."""
+        if found.shape != expected.shape:
+            return False
+        if isinstance(self.network, Cascade):
+            return bool(agrees(self.network, (images - self.mean) / self.std, found).all())
+        return torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def export_network(
@@ -67,7 +76,8 @@ def export_network(
 
     Raises:
         UserError: the outputs are not finite, the network cannot be traced, or a format cannot express it or changes
-            its outputs by more than 1e-4. The other formats are written first; of the failed one no file is left.
+            its outputs by more than 1e-4 (of a cascade, its probabilities by more than two steps of half precision).
+            The other formats are written first; of the failed one no file is left.
         WriteError: the disk is full or the like.
     """
     for name in formats:
@@ -78,15 +88,15 @@ def export_network(
     program = Normalised(copy.deepcopy(whole), mean, std).cpu().float().eval().requires_grad_(False)
     batches, expected = _reference(program, input_shape)
     files, failures = {}, []
-    with torch.no_grad(), _quiet():
-        traced = _traced(program, batches[-1])
+    with torch.no_grad(), quiet():
+        traces = _Traces(program, batches[-1])
         for name in formats:
-            lacking = [] if name != "onnx" else [p for p in _ONNX_PACKAGES if importlib.util.find_spec(p) is None]
+            lacking = [] if name != "onnx" else [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
             if lacking:
                 log.warning("model.onnx is not written: it needs `pip install %s`", " ".join(lacking))
                 continue
             try:
-                files[name] = _written(name, traced, Path(folder), batches, expected)
+                files[name] = _written(name, traces, Path(folder), batches, expected)
             except WriteError:
                 raise
             except Exception as error:  # exporters raise anything; what they say is told below
@@ -122,61 +132,70 @@ def _reference(program: nn.Module, input_shape: Sequence[int]) -> tuple[list[Ten
     return batches, expected
 
 
-def _traced(program: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
-    """The network as one graph, for any batch size."""
-    try:
-        return torch.export.export(program, (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}})
-    except Exception as error:
-        raise UserError(f"the network is not exported: torch.export cannot trace it, {_first_line(error)}") from error
+class _Traces:
+    """The network as one graph, for any batch size; a cascade in each of `ROUTES` that torch.export can trace."""
+
+    def __init__(self, program: Normalised, images: Tensor) -> None:
+        self.program, self.images = program, images
+        self.routes = ROUTES if isinstance(program.network, Cascade) else ROUTES[-1:]
+        self._found: dict[str, torch.export.ExportedProgram] = {}
+        while self.routes[0] not in self._found:
+            try:
+                self.by(self.routes[0])
+            except UserError:
+                if len(self.routes) == 1:
+                    raise
+                self.routes = self.routes[1:]
+
+    def by(self, route: str) -> torch.export.ExportedProgram:
+        if route not in self._found:
+            set_route(self.program, route)
+            any_batch = {"images": {0: torch.export.Dim("batch")}}
+            try:
+                self._found[route] = torch.export.export(self.program, (self.images,), dynamic_shapes=any_batch)
+            except Exception as error:
+                told = f"torch.export cannot trace it, {_first_line(error)}"
+                raise UserError(f"the network is not exported: {told}") from error
+            finally:
+                set_route(self.program, None)
+        return self._found[route]
 
 
-def _written(
-    name: str, traced: torch.export.ExportedProgram, folder: Path, batches: list[Tensor], expected: list[Tensor]
+def _written(name: str, traces: _Traces, folder: Path, batches: list[Tensor], expected: list[Tensor]) -> Path:
+    """Writes one format by the first route that it can express; leaves no file where there is none."""
+    for route in traces.routes:
+        try:
+            path = _written_by(name, traces.by(route), traces.program, folder, batches, expected)
+        except WriteError:
+            raise
+        except Exception:
+            if route == traces.routes[-1]:
+                raise
+            continue
+        if isinstance(traces.program.network, Cascade) and route != ROUTES[0]:
+            log.warning("%s: %s", path, ROUTES_TOLD[route])
+        return path
+    raise AssertionError("there is a last route")
+
+
+def _written_by(
+    name: str,
+    traced: torch.export.ExportedProgram,
+    program: Normalised,
+    folder: Path,
+    batches: list[Tensor],
+    expected: list[Tensor],
 ) -> Path:
     """Writes one format and compares what the file computes with `expected`; leaves no file where they differ."""
     path = folder / f"model.{name}"
-    write, load = _WRITERS[name]
+    write, load = WRITERS[name]
     with written_whole(path) as temporary:
         write(traced, batches[-1], temporary)
         run = load(temporary)
         for images, outputs in zip(batches, expected, strict=True):
-            found = run(images)
-            if found.shape != outputs.shape or not torch.allclose(found, outputs, rtol=TOLERANCE, atol=TOLERANCE):
+            if not program.computes(images, outputs, run(images)):
                 raise UserError(f"the file does not compute what the network computes, for a batch of {len(images)}")
     return path
-
-
-def _write_pt2(traced: torch.export.ExportedProgram, images: Tensor, path: Path) -> None:
-    content = io.BytesIO()  # torch's own writer ends the process where the disk is full
-    torch.export.save(traced, content)
-    path.write_bytes(content.getbuffer())
-
-
-def _load_pt2(path: Path) -> Callable[[Tensor], Tensor]:
-    return torch.export.load(path).module()
-
-
-def _write_onnx(traced: torch.export.ExportedProgram, images: Tensor, path: Path) -> None:
-    torch.onnx.export(
-        traced,
-        (images,),
-        path,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamo=True,
-        external_data=False,  # one file; ONNX holds up to 2 GB in one
-        verbose=False,
-    )
-
-
-def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-
-
-_WRITERS = {"pt2": (_write_pt2, _load_pt2), "onnx": (_write_onnx, _load_onnx)}
 
 
 def _first_line(error: Exception) -> str:
@@ -185,19 +204,3 @@ def _first_line(error: Exception) -> str:
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return one_line(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)[:300]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporters' progress messages, and their warnings about their own insides, off the console."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -10,8 +10,10 @@ import torchvision
 from torch import nn
 
 from src.errors import UserError
+from src.networks.cascade import Cascade
 from src.runtime import export
 from src.runtime.export import Normalised, export_network
+from tests.networks.cascades import spread
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 
@@ -132,8 +134,8 @@ def test_what_cannot_be_exported_is_one_sentence_and_leaves_no_file(tmp_path, ma
 
 
 def test_a_file_that_computes_something_else_is_an_error_and_the_other_format_is_written(tmp_path, monkeypatch):
-    write, load = export._WRITERS["onnx"]
-    monkeypatch.setitem(export._WRITERS, "onnx", (write, lambda path: lambda images: load(path)(images) + 1e-3))
+    write, load = export.WRITERS["onnx"]
+    monkeypatch.setitem(export.WRITERS, "onnx", (write, lambda path: lambda images: load(path)(images) + 1e-3))
     with pytest.raises(UserError, match=r"model\.onnx cannot be written: the file does not compute .* batch of 1"):
         export_network(Residual(), tmp_path, (3, 32, 32), MEAN, STD)
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt2"]
@@ -159,3 +161,104 @@ def test_without_its_packages_onnx_is_left_out_with_a_message(tmp_path, monkeypa
 def test_bad_arguments_are_refused(tmp_path, arguments, told):
     with pytest.raises(UserError, match=told):
         export_network(Residual(), tmp_path, *arguments)
+
+
+def small_cascade(images, nested):
+    """Of three networks; of these images some leave at each of its stages."""
+
+    def member(width):
+        network = Residual()
+        network.stem = nn.Conv2d(3, width, 3, stride=2)
+        network.block = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
+        network.head = nn.Linear(width, 4)
+        return seen(network)
+
+    torch.manual_seed(1)
+    first, second, third = (member(width) for width in (4, 6, 8))
+    if nested:
+        inner = spread(Cascade([second, third], [0.5]).eval(), images[::3])
+        return spread(Cascade([first, inner], [0.5]).eval(), images)
+    return spread(Cascade([first, second, third], [0.5, 0.5]).eval(), images)
+
+
+def run_file(path, images):
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()(images)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_exported_cascade_computes_what_it_computes_live_for_any_batch(tmp_path, nested, caplog):
+    """With images that leave at each stage, together and one by one, and with batches of which none goes on."""
+    images = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    live = Normalised(nn.Identity(), MEAN, STD)
+    live.network = network = small_cascade(live(images), nested)
+    with torch.no_grad():
+        expected = live(images)
+    reached = network.counts()
+    assert reached[0] == 40 > reached[1] > reached[-1] > 0
+    files = export_network(network, tmp_path, (3, 16, 16), MEAN, STD)
+    assert not [record for record in caplog.records if record.name == export.__name__]  # both formats pass the undecided images on, and no others
+    assert network.counts() == reached
+    for path in files.values():
+        for size in (1, 7, 40):
+            found = torch.cat([run_file(path, part) for part in images.split(size)])
+            assert torch.allclose(found.exp(), expected.exp(), atol=2**-10)
+            assert torch.equal(found.argmax(1), expected.argmax(1))
+    assert torch.equal(torch.export.load(files["pt2"]).module()(images), expected)
+
+
+class BySize(nn.Module):
+    """Asks for the number of images, which an exporter cannot know where some of a batch are chosen."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, images):
+        if len(images) % 2 == 7:
+            return self.head(images.flatten(1)) + 1
+        return self.head(images.flatten(1))
+
+
+def test_where_a_format_cannot_express_the_exits_all_members_run_and_it_is_said(tmp_path, caplog, monkeypatch):
+    torch.manual_seed(0)
+    network = Cascade([BySize(nn.Linear(48, 3)), BySize(nn.Linear(48, 3))], [0.4]).eval()
+    files = export_network(network, tmp_path / "batch", (3, 4, 4), MEAN, STD, ["pt2"])
+    assert "runs a member for all images of a batch where one of them is undecided" in caplog.text
+    write, load = export.WRITERS["pt2"]
+
+    def without_branches(traced, images, path):
+        assert "cond" not in traced.graph_module.code, "no branches"
+        write(traced, images, path)
+
+    monkeypatch.setitem(export.WRITERS, "pt2", (without_branches, load))
+    more = export_network(network, tmp_path / "all", (3, 4, 4), MEAN, STD, ["pt2"])
+    assert "runs every member of the cascade for every image" in caplog.text
+    images = torch.rand(30, 3, 4, 4)
+    with torch.no_grad():
+        expected = Normalised(network, MEAN, STD)(images)
+    assert 0 < network.reached[1] < 30
+    for path in (files["pt2"], more["pt2"]):
+        assert torch.equal(run_file(path, images), expected)
+
+
+def test_a_file_of_a_cascade_that_computes_something_else_is_an_error(tmp_path, monkeypatch):
+    """Also where only one image leaves too early: logarithms are compared as the probabilities that they are of."""
+    write, load = export.WRITERS["pt2"]
+    torch.manual_seed(0)
+    members = [nn.Sequential(nn.Flatten(), nn.Linear(48, 3)) for _ in range(2)]
+    network = Cascade(members, [1.0]).eval()
+    first = Normalised(Cascade(members[:1], []).eval(), MEAN, STD)
+
+    def early(path):
+        run = load(path)
+        return lambda images: torch.cat([first(images[:1]), run(images)[1:]])
+
+    monkeypatch.setitem(export.WRITERS, "pt2", (write, early))
+    with pytest.raises(UserError, match=r"model\.pt2 cannot be written: the file does not compute"):
+        export_network(network, tmp_path, (3, 4, 4), MEAN, STD, ["pt2"])
+    assert not list(tmp_path.iterdir())

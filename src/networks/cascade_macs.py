@@ -1,0 +1,21 @@
+"""What the members of a cascade cost: counted where it is not given."""
+
+import warnings
+
+from src.graph.channel_graph import channel_graph
+from src.graph.cost import cost_polynomial
+from src.networks.cascade import Cascade
+
+
+def fill_macs(cascade: Cascade, input_shape: tuple[int, int, int]) -> None:
+    """Sets the `macs` that are None, of nested cascades too, to those of an image (C, H, W): convolutions and linears.
+
+    Raises `UserError` where a member cannot be traced.
+    """
+    for part in cascade.cascades():
+        for index, member in enumerate(part.members):
+            if part.macs[index] is None and not isinstance(member, Cascade):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # what it tells is of widths, and here none is searched
+                    graph = channel_graph(member, input_shape)
+                part.macs[index] = int(cost_polynomial(graph).macs(graph.widths()))
