@@ -33,8 +33,8 @@ def exact_ensembles(
     count = sum(math.comb(tables.members, size) for size in range(1, slots + 1))
     if count > MOST_ENSEMBLES:
         raise UserError(
-            f"method.slots={slots} is not allowed with method.searcher=exact: {tables.members} members make {count:.2g} "
-            f"ensembles, and at most {MOST_ENSEMBLES:.0g} are looked at; give fewer slots or members"
+            f"method.slots={slots} is not allowed with method.searcher=exact: {tables.members} members make "
+            f"{count:.2g} ensembles, and at most {MOST_ENSEMBLES:.0g} are looked at; give fewer slots or members"
         )
     front, done = ExactFront(tables.samples, slots), 0
     for size in range(1, slots + 1):

@@ -6,6 +6,7 @@ member of the pool**, c is the argmax of no set. Of 1,000 classes some tens are 
 left gives the same maxima, the same predictions and the same ties. (Ours; the released code works on all classes.)
 """
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,9 @@ def _blocks(output: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     rows = max(1, _BLOCK_BYTES // (output.shape[1] * output.itemsize))
     for low in range(0, len(output), rows):
         yield low, np.array(output[low : low + rows], dtype=np.float16)
+    mapped = getattr(output, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)  # else all that was read counts as memory of this process
 
 
 def _widths(counts: np.ndarray) -> list[tuple[int, int]]:

@@ -1,0 +1,154 @@
+"""Searches for cascades on the real pool of CIFAR-10: MO-GOMEA, NSGA-II, random search and the greedy cascade.
+
+    python -m tests.benchmarks.cascade_search                                  K=5, ten seeds, three budgets: an hour
+    python -m tests.benchmarks.cascade_search slots=3 budgets=2000,20000       short cascades, against their exact front
+    python -m tests.benchmarks.cascade_search --show                           the tables again, from what is kept
+
+Searched on test images 0 to 4,999 of CIFAR-10, reported on 5,000 to 9,999: every network of the pool has seen the whole
+training set, so there is no cleaner part. Hypervolume is of the front found on the search part, with its values there and
+on the other part; reference point 15 % error and twice the MACs of the dearest network, normalised to 1.
+"""
+
+import csv
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from moocore import hypervolume
+from scipy.stats import wilcoxon
+
+from src.cascades.evaluation import CascadeEvaluator
+from src.cascades.exact import exact_front
+from src.cascades.genotype import alphabet, canonical
+from src.cascades.greedy import evaluate_gap_cascade, greedy_cascades
+from src.evolution.budget import UniqueEvaluations
+from src.evolution.mo_gomea import mo_gomea
+from src.evolution.nsga2_rows import nsga2
+from src.evolution.random_rows import random_rows
+from tests.cascades.pools import cifar10_pool, half_softmax, logit_gaps
+from tests.cascades.test_evaluation import pool_of
+
+SEARCHES = {"gomea": mo_gomea, "nsga2": nsga2, "random": random_rows}
+KEPT = Path(__file__).with_name("cascade_search.csv")
+HALF = 5000
+
+
+class Harness:
+    """The two parts of the pool, with evaluators and the hypervolume of fronts."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots, self.real = slots, cifar10_pool()
+        whole = pool_of(half_softmax(self.real.logits), self.real.labels, self.real.macs)
+        self.search = CascadeEvaluator(whole.part(slice(HALF)), slots)
+        self.report = CascadeEvaluator(whole.part(slice(HALF, None)), slots)
+        self.reference = np.array([15.0, 2 * self.real.macs.max()])
+
+    def volume(self, objectives: np.ndarray) -> float:
+        return float(hypervolume(objectives, ref=self.reference) / self.reference.prod())
+
+    def run(self, name: str, budget: int, seed: int) -> dict:
+        """One search: hypervolumes on both parts, seconds and what it evaluated."""
+        began = time.perf_counter()
+        evaluations = UniqueEvaluations(self.search.objectives, budget, canonical)
+        SEARCHES[name](evaluations, alphabet(len(self.search.pool), self.slots, len(self.search.grid)), seed)
+        seconds, front = time.perf_counter() - began, evaluations.archive
+        return {
+            "slots": self.slots,
+            "search": name,
+            "budget": budget,
+            "seed": seed,
+            "evaluations": evaluations.used,
+            "validation": self.volume(front.objectives),
+            "test": self.volume(self.report.objectives(front.rows)),
+            "seconds": round(seconds, 2),
+        }
+
+    def greedy(self) -> tuple[float, float, int, float]:
+        """Hypervolumes of the greedy cascades on both parts, how many lie on the front, and seconds."""
+        right = half_softmax(self.real.logits).argmax(2) == self.real.labels
+        gaps, began = logit_gaps(self.real.logits), time.perf_counter()
+        parts = [(right[:, part], gaps[:, part], self.real.macs) for part in (slice(HALF), slice(HALF, None))]
+        cascades = greedy_cascades(*parts[0])
+        seconds = time.perf_counter() - began
+        values = [np.array([evaluate_gap_cascade(c.plan, *part)[:2] for c in cascades]) for part in parts]
+        return self.volume(values[0]), self.volume(values[1]), len(cascades), seconds
+
+    def exact(self) -> tuple[float, float]:
+        """Hypervolumes of the exact front on both parts."""
+        rows, _, _ = exact_front(self.search.tables, self.search.pool.costs("macs"), self.slots)
+        return self.volume(self.search.objectives(rows)), self.volume(self.report.objectives(rows))
+
+
+def kept() -> list[dict]:
+    if not KEPT.is_file():
+        return []
+    with open(KEPT, newline="") as file:
+        kinds = {"search": str, "validation": float, "test": float, "seconds": float}
+        return [{key: kinds.get(key, int)(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def measure(slots: int, budgets: list[int], seeds: list[int], searches: list[str]) -> None:
+    """Adds the runs that are not kept yet."""
+    harness, done = Harness(slots), kept()
+    have = {(row["slots"], row["search"], row["budget"], row["seed"]) for row in done}
+    for budget in budgets:
+        for seed in seeds:
+            for name in searches:
+                if (slots, name, budget, seed) not in have:
+                    done.append(harness.run(name, budget, seed))
+                    with open(KEPT, "w", newline="") as file:
+                        writer = csv.DictWriter(file, list(done[-1]))
+                        writer.writeheader()
+                        writer.writerows(done)
+
+
+def show(slots: int) -> None:
+    """Mean and standard deviation over seeds, and one-sided Wilcoxon tests of MO-GOMEA against the others, by pairs of seeds."""
+    harness, rows = Harness(slots), [row for row in kept() if row["slots"] == slots]
+    singles = np.zeros((len(harness.search.pool), 2 * slots - 1), dtype=np.int64)
+    singles[:, 0] = 1 + np.arange(len(singles))
+    parts = (harness.search, harness.report)
+    print(f"K={slots}; hypervolume on the search and on the report part")
+    print("single networks   {:.5f} {:.5f}".format(*(harness.volume(part.objectives(singles)) for part in parts)))
+    print("greedy cascades   {:.5f} {:.5f} ({} on the front, {:.2f} s)".format(*harness.greedy()))
+    exact = harness.exact() if slots <= 3 else None
+    if exact:
+        print("exact front       {:.5f} {:.5f}".format(*exact))
+    for budget in sorted({row["budget"] for row in rows}):
+        values = {}
+        for name in SEARCHES:
+            runs = sorted((r for r in rows if r["search"] == name and r["budget"] == budget), key=lambda r: r["seed"])
+            if runs:
+                values[name] = np.array([[run["validation"], run["test"]] for run in runs])
+                (low, high), seconds = values[name].std(0, ddof=1), np.mean([run["seconds"] for run in runs])
+                text = f"{budget:7,} {name:7} {values[name][:, 0].mean():.5f} ± {low:.5f}"
+                text += f"  {values[name][:, 1].mean():.5f} ± {high:.5f}  {seconds:.1f} s"
+                print(text + (f"  gap {100 * (1 - values[name][:, 0].mean() / exact[0]):.3f} %" if exact else ""))
+        for other in ("random", "nsga2"):
+            if {"gomea", other} <= set(values) and len(values["gomea"]) == len(values[other]):
+                pairs = [(values["gomea"][:, part], values[other][:, part]) for part in (0, 1)]
+                tests = [wilcoxon(*pair, alternative="greater").pvalue for pair in pairs]
+                wins = [int((one > another).sum()) for one, another in pairs]
+                print(
+                    f"        gomea > {other}: p = {tests[0]:.4f} ({wins[0]} of {len(pairs[0][0])}), {tests[1]:.4f} ({wins[1]})"
+                )
+
+
+def main() -> None:
+    options = {
+        "slots": "5",
+        "budgets": "2000,20000,600000",
+        "seeds": "0,1,2,3,4,5,6,7,8,9",
+        "searches": ",".join(SEARCHES),
+    }
+    options |= dict(part.split("=") for part in sys.argv[1:] if "=" in part)
+    slots = int(options["slots"])
+    if "--show" not in sys.argv:
+        numbers = [[int(value) for value in options[name].split(",")] for name in ("budgets", "seeds")]
+        measure(slots, *numbers, options["searches"].split(","))
+    show(slots)
+
+
+if __name__ == "__main__":
+    main()
