@@ -22,7 +22,7 @@ from src.cascades.thinning import front_indices
 from src.errors import check_choice, check_range
 
 ALPHAS = (1.0, 0.99, 0.98, 0.97, 0.96, 0.95)
-_BLOCK = 16  # members looked at together
+_CELLS = 1 << 18  # members times samples looked at together
 _SLACK = 1e-9  # of a product of a count and alpha: 0.95 * 20 is 19, whatever floats make of it
 
 
@@ -48,7 +48,7 @@ class GreedyCascade:
 class GreedySearch:
     """Makes greedy cascades of a pool: which samples each member gets right, its logit gaps (M, N), its costs (M,).
 
-    Sorting is done once per member. Raises `ValueError` for shapes that do not fit, gaps that are NaN and costs that
+    Gaps are sorted once per member. Raises `ValueError` for shapes that do not fit, gaps that are NaN and costs that
     are not positive; `UserError` for an unknown `compare`.
     """
 
@@ -56,18 +56,20 @@ class GreedySearch:
         self.correct, self.gaps, self.costs = _checked(correct, gaps, costs)
         self.compare = check_choice("compare", compare, ("answered", "all"))
         self._by_cost = np.argsort(self.costs, kind="stable")
-        # Rows in the order of cost, samples from the surest to the least sure.
-        self._order = np.stack([np.argsort(-self.gaps[m], kind="stable").astype(np.int32) for m in self._by_cost])
-        self._sorted_gaps = np.take_along_axis(self.gaps[self._by_cost], self._order, axis=1)
-        self._sorted_correct = np.take_along_axis(self.correct[self._by_cost], self._order, axis=1)
+        # Of each member (by cost) its different gaps, from the largest to the smallest. The key of a sample (M, N) holds
+        # the place of its gap in them, a bit for the reference and one for the member being right: sorted, they tell all.
+        self._levels = [-np.unique(-self.gaps[m]) for m in self._by_cost]
+        pairs = zip(self._by_cost, self._levels, strict=True)
+        places = np.stack([np.searchsorted(-levels, -self.gaps[m]) for m, levels in pairs])
+        self._keys = (places << 2 | self.correct[self._by_cost]).astype(np.uint32)
 
     def cascade(self, reference: int, alpha: float) -> GapPlan:
         """The greedy cascade of a reference member and alpha (0 to 1); above 1 nothing could keep the promise."""
         check_range("alpha", alpha, low=0, high=1)
-        left = np.ones(self.correct.shape[1], dtype=bool)
+        left = np.arange(self.correct.shape[1])
         members: list[int] = []
         gaps: list[float] = []
-        while left.any():
+        while len(left):
             found = self._next(left, members, reference, alpha)
             if found is None:  # only with compare="all"
                 if reference not in members:
@@ -77,7 +79,7 @@ class GreedySearch:
             member, gap = found
             members.append(member)
             gaps.append(gap)
-            left &= self.gaps[member] < gap
+            left = left[self.gaps[member, left] < gap]
         return GapPlan(tuple(members), tuple(gaps[:-1]))
 
     def _next(self, left: np.ndarray, used: list[int], reference: int, alpha: float) -> tuple[int, float] | None:
@@ -86,40 +88,39 @@ class GreedySearch:
         Of equal ones the cheaper, then the first of the pool, wins. Members come by increasing cost, and as soon as one
         could not win if it answered everything, neither could those after it.
         """
-        count = int(left.sum())
+        count = len(left)
         best, found = 0.0, None
         rows = np.flatnonzero(~np.isin(self._by_cost, used))
-        for start in range(0, len(rows), _BLOCK):
-            block = rows[start : start + _BLOCK]
+        size = max(_CELLS // count, 1)
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
             if count / self.costs[self._by_cost[block[0]]] <= best:
                 break
-            answered, gaps = self._answered(block, left, count, reference, alpha)
+            answered, places = self._answered(block, left, reference, alpha)
             ratios = answered / self.costs[self._by_cost[block]]
             first = int(ratios.argmax())
             if ratios[first] > best:
-                best, found = ratios[first], (int(self._by_cost[block[first]]), float(gaps[first]))
+                gap = self._levels[block[first]][places[first]]
+                best, found = ratios[first], (int(self._by_cost[block[first]]), float(gap))
         return found
 
     def _answered(
-        self, rows: np.ndarray, left: np.ndarray, count: int, reference: int, alpha: float
+        self, rows: np.ndarray, left: np.ndarray, reference: int, alpha: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """How many of `left` (`count`) each of the members `rows` (k,) may answer at most, and its gap there, (k,)."""
-        order = self._order[rows]
-        kept = left[order]
-        order, gaps, correct = (
-            values[kept].reshape(len(rows), count)
-            for values in (order, self._sorted_gaps[rows], self._sorted_correct[rows])
-        )
-        right = correct.cumsum(axis=1, dtype=np.int32)
+        """How many of `left` each of the members `rows` (k,) may answer at most, (k,), and the place of its gap, (k,)."""
+        keys = self._keys.ravel().take(rows[:, None] * self._keys.shape[1] + left)
+        keys |= self.correct[reference, left].astype(np.uint32) << 1
+        keys.sort(axis=1)
+        right = (keys & 1).cumsum(axis=1, dtype=np.int32)
         if self.compare == "answered":
-            wanted = alpha * self.correct[reference][order].cumsum(axis=1, dtype=np.int32)
+            wanted = alpha * (keys >> 1 & 1).cumsum(axis=1, dtype=np.int32)
         else:
-            wanted = alpha * self.correct[reference].mean() * np.arange(1, count + 1)
+            wanted = alpha * self.correct[reference].mean() * np.arange(1, len(left) + 1)
         allowed = right >= wanted - _SLACK
-        allowed[:, :-1] &= gaps[:, :-1] != gaps[:, 1:]  # samples of equal gap are answered all or none
-        last = count - 1 - allowed[:, ::-1].argmax(axis=1)
-        answered = np.where(allowed.any(axis=1), last + 1, 0)
-        return answered, gaps[np.arange(len(rows)), last]
+        places = keys >> 2
+        allowed[:, :-1] &= places[:, :-1] != places[:, 1:]  # samples of equal gap are answered all or none
+        last = len(left) - 1 - allowed[:, ::-1].argmax(axis=1)
+        return np.where(allowed.any(axis=1), last + 1, 0), places[np.arange(len(rows)), last]
 
 
 def greedy_cascades(

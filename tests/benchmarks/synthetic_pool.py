@@ -30,7 +30,7 @@ _TAIL_LEVELS, _TAIL_LENGTH = 24, 1 << 14
 
 @dataclass(frozen=True)
 class Samples:
-    """Shared by members: labels (N,), difficulties (N,), confusable classes (N, J), the first is true, scores (N, J)."""
+    """Of all members: labels (N,), difficulties (N,), confusable classes (N, J), the first is true, scores (N, J)."""
 
     labels: np.ndarray
     difficulties: np.ndarray

@@ -70,8 +70,8 @@ def test_more_members_than_a_block_give_the_same_as_all_at_once(monkeypatch):
     """Costly members are not looked at where they could not win: what is skipped must not matter."""
     correct, gaps, costs = _pool(members=40, samples=100)
     searches = []
-    for block in (3, 1000):
-        monkeypatch.setattr("src.cascades.greedy._BLOCK", block)
+    for cells in (300, 1 << 20):
+        monkeypatch.setattr("src.cascades.greedy._CELLS", cells)
         searches.append([GreedySearch(correct, gaps, costs).cascade(r, a) for r in range(0, 40, 8) for a in ALPHAS])
     assert searches[0] == searches[1]
 
