@@ -13,7 +13,7 @@ import torch
 
 from callbacks.run_checkpoint import RunCheckpoint
 from src.cascades.imported import PARTS
-from src.cascades.pool import COST_FIELDS, Pool
+from src.cascades.pool import COST_FIELDS
 from src.cascades.thinning import thin
 from src.errors import UserError, check_choice, check_whole
 from src.methods.cascade_measures import Architecture, measured
@@ -130,13 +130,13 @@ class CascadeSearch(pl.Callback):
 
 
 def _thinned(pl_module: ENCAS, values: list[dict[str, float]]) -> np.ndarray:
-    """Which cascades make the front, by increasing cost."""
+    """Which cascades make the front, from the lowest error to the least cost: the best is told of first."""
     field = COST_FIELDS[pl_module.cost]
     both = np.array([[value["error"], value[field]] for value in values])
     front = dominant(both)
     if pl_module.thin:
         front = front[thin(both[front, 0], both[front, 1], pl_module.thin)]
-    return front
+    return front[::-1]
 
 
 def _candidate(pl_module: ENCAS, cascade: Architecture, values: dict[str, float], seconds: float) -> Candidate:

@@ -13,6 +13,7 @@ from torch import Tensor
 from src.cascades.stored_outputs import Outputs
 from src.errors import UserError
 from src.methods.encas import ENCAS
+from src.networks.cascade_rule import half_softmax
 from src.tasks.heads import main_output
 
 _EVERY_BATCHES = 10  # all ranks look for a signal
@@ -58,7 +59,7 @@ class MemberOutputs(pl.Callback):
 def stored(name: str, logits: Tensor, labels: Tensor, rows: np.ndarray) -> Outputs:
     """What is kept of the logits (B, C) of the samples `rows` (B,); raises `UserError` where they are not finite.
 
-    torch's own softmax in float32, rounded to half precision: a live cascade computes the same, to the last bit.
+    The softmax is that of a live cascade, to the last bit.
     """
     logits = logits.detach().float()
     odd = (~logits.isfinite().all(dim=1)).nonzero().flatten()
@@ -66,5 +67,4 @@ def stored(name: str, logits: Tensor, labels: Tensor, rows: np.ndarray) -> Outpu
         raise UserError(f"member {name}: its logits hold NaN or infinity, first at sample {rows[int(odd[0])]}")
     top = logits.topk(min(2, logits.shape[1]), dim=1).values
     gaps = (top[:, 0] - top[:, -1]).clamp(max=torch.finfo(torch.float16).max)
-    halves = (value.to(torch.float16).cpu().numpy() for value in (torch.softmax(logits, dim=1), gaps))
-    return Outputs(labels.cpu().numpy(), *halves)
+    return Outputs(labels.cpu().numpy(), half_softmax(logits).cpu().numpy(), gaps.half().cpu().numpy())

@@ -188,7 +188,7 @@ class SearchProgress(ProgressBar):
         self._advance(trainer, pl_module)
 
     def on_predict_end(self, trainer, pl_module):
-        self._finish(trainer, pl_module, "predicted")
+        self._finish(trainer, pl_module, getattr(pl_module, "doing", "") or "predicted")
 
     # What they share
 

@@ -8,6 +8,7 @@
 A member that a process was killed in is not finished, and written again from its first row.
 """
 
+import itertools
 import json
 import os
 import re
@@ -69,7 +70,8 @@ class PoolFolder:
         entries = [entry for entry in index["members"] if entry["name"] != member.name]
         taken = {entry["file"] for entry in entries}
         word = re.sub(r"[^A-Za-z0-9._-]+", "_", member.name)[:80]
-        file = next(f"{number:03d}-{word}" for number in range(len(entries) + 1) if f"{number:03d}-{word}" not in taken)
+        numbered = (f"{number:03d}-{word}" for number in itertools.count(len(entries)))
+        file = next(name for name in numbered if name not in taken)
         samples = index["samples"]
         shapes = {"": (np.float16, (samples, index["classes"])), ".gap": (np.float16, (samples,))}
         for end, (kind, shape) in (shapes | {".labels": (np.int64, (samples,))}).items():

@@ -28,7 +28,7 @@ class CascadeResults:
     """Of a search that has ended.
 
     Args:
-        module: its candidates are the front, by increasing cost; `singles` are the errors of its members.
+        module: its candidates are the front, `singles` are the errors of its members.
     """
 
     def __init__(self, module: "ENCAS") -> None:
@@ -63,7 +63,7 @@ class CascadeResults:
         self.hypervolumes = tuple(_hypervolume(points, reference) for points in told)
         place = self.front.index(self.found)
         rows = [self._single_row("base", self.base, values[-2])]
-        if len(self.found.architecture["members"]) > 1:
+        if self.single != self.base:
             rows.append(self._single_row("single within its MACs:", self.single, values[-1]))
         return [*rows, _row("found", self.found.params, on_test[place], self.found.error)]
 

@@ -70,7 +70,7 @@ class CascadeSearcher:
             count = sum(math.comb(members, size) for size in range(1, self.slots + 1))
         if self.searcher == "exact":
             return count
-        return min(self.budget, count) if self.evaluator.repeats == "refuse" else self.budget
+        return min(self.budget, count + 1) if self.evaluator.repeats == "refuse" else self.budget  # and the empty row
 
     def front(self) -> list[Architecture]:
         """Searches; the cascades that no other one dominates, in no order."""
@@ -87,7 +87,7 @@ class CascadeSearcher:
 
     def _by_rows(self) -> np.ndarray:
         genes = alphabet(len(self.evaluator.pool), self.slots, self.levels)
-        evaluations = UniqueEvaluations(self._evaluated, self.budget, self._canonical, self.known)
+        evaluations = UniqueEvaluations(self._evaluated, self.total, self._canonical, self.known)
 
         def report() -> None:
             self.check()

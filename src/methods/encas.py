@@ -26,9 +26,11 @@ from src.cascades.pool_folder import PoolFolder
 from src.cascades.thresholds import ThresholdGrid
 from src.errors import UserError, check_choice, check_flag, check_range, check_text, check_whole
 from src.methods.cascade_results import CascadeResults
+from src.methods.cascade_testing import measured_macs
 from src.methods.encas_members import PartOfData, cascade_config, member_network, member_of
 from src.methods.latency import LatencyProbe
 from src.methods.search_module import SearchModule
+from src.networks.cascade import Cascade
 from src.reporting.candidates import Candidate, best_candidate
 from src.runtime.members import GivenMember, given_members
 from src.spaces.space import macs_of_bound
@@ -146,6 +148,8 @@ class ENCAS(SearchModule):
             else:
                 self.network = member_network(given, self.input_shape)
                 self.storing = self._costed(given)
+                if isinstance(self.network, Cascade):
+                    self.network.reset_counts()
                 trainer.predict(self, datamodule=PartOfData(data, part), return_predictions=False)
                 self.network = self._idle
 
@@ -173,8 +177,8 @@ class ENCAS(SearchModule):
     def finish_member(self) -> None:
         """Called on all ranks once a member has run over all of them, with its network still there."""
         costs = {}
-        if hasattr(self.network, "average_macs"):  # a cascade
-            costs["macs"] = self._measured_macs()
+        if isinstance(self.network, Cascade):
+            costs["macs"] = measured_macs(self.network, self.input_shape)
         if rank_zero_only.rank == 0:
             if self.cost == "latency" and self.part == PARTS[0]:
                 costs["latency_ms"] = self.latency.measure(self.network, self.input_shape, self.device)
@@ -196,7 +200,7 @@ class ENCAS(SearchModule):
 
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
         self.store(trainer, data, PARTS[0], [given.name for given in self.given])
-        trainer.fit_loop.max_epochs = 1
+        trainer.fit_loop.max_epochs, trainer.limit_val_batches = 1, 0
         super().search(trainer, None, checkpoint)
 
     def on_fit_start(self) -> None:

@@ -1,6 +1,5 @@
 """The networks of a pool: what they cost, and how they are built with their weights."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,10 +10,12 @@ from src.errors import UserError
 from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.methods.final_training import check_accepts, load_weights
+from src.networks.cascade import Cascade
+from src.networks.cascade_macs import fill_macs
 from src.runtime.build import network_from
 from src.runtime.members import GivenMember
 
-CASCADE = "src.networks.cascade.Cascade"
+CASCADE = f"{Cascade.__module__}.{Cascade.__name__}"
 
 
 class PartOfData(pl.LightningDataModule):
@@ -54,20 +55,20 @@ def member_of(given: GivenMember, network: nn.Module, input_shape: tuple[int, in
     """
     costs = {"params": sum(value.numel() for value in network.parameters()), **given.costs}
     if "macs" not in costs:
-        costs["macs"] = macs_of(given.name, given.config, network, input_shape)
+        costs["macs"] = _macs(given, network, input_shape)
     return Member(given.name, **costs, config=given.config, weights=str(given.weights))
 
 
-def macs_of(name: str, config: Mapping[str, Any], network: nn.Module, input_shape: tuple[int, int, int]) -> float:
-    if config.get("_target_") == CASCADE:
-        parts = zip(config["members"], network.members, strict=True)
-        return sum(macs_of(name, own, part, input_shape) for own, part in parts)
+def _macs(given: GivenMember, network: nn.Module, input_shape: tuple[int, int, int]) -> float:
     try:
+        if isinstance(network, Cascade):
+            fill_macs(network, input_shape)
+            return network.average_macs([1] * len(network.counts()))
         graph = channel_graph(network, input_shape)
         return float(cost_polynomial(graph).macs(graph.widths()))
     except UserError as error:
         raise UserError(
-            f"member {name}: its MACs cannot be counted ({error}); give it as "
+            f"member {given.name}: its MACs cannot be counted ({error}); give it as "
             "{name: ..., model: ..., weights: ..., macs: ...}"
         ) from error
 
