@@ -26,6 +26,9 @@ class NoImages(LightningDataModule):
         super().__init__()
         self.num_classes, self.name = check_whole("data.num_classes", num_classes, 1), name
 
+    def setup(self, stage: str | None = None) -> None:
+        """There is nothing to read."""
+
     def train_dataloader(self) -> Iterable:
         return []
 

@@ -2,10 +2,10 @@
 
 An entry is one of
 
-    outputs/<run folder>                                      a run of this project: its architecture.yaml and weights.pt
-    {name: a, model: <model config>, weights: a.pt}           any network; model may be an architecture.yaml too
-    a.npz, or a folder of such files                          stored outputs, see `src.cascades.imported`
-    a folder with validation/ and test/                       the same, of the same names, for search and report
+    outputs/<run folder>                               a run of this project: its architecture.yaml and weights.pt
+    {name: a, model: <model config>, weights: a.pt}    any network; model may be an architecture.yaml too
+    a.npz, or a folder of such files                   stored outputs, see `src.cascades.imported`
+    a folder with validation/ and test/                the same, files of the same names, for search and report
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.cascades.imported import PARTS, SUFFIX, member_files, read_header, read_outputs
+from src.cascades.imported import PARTS, member_files, read_header, read_outputs
 from src.cascades.pool import check_names
 from src.errors import UserError, check_choice, check_text, check_whole
 from src.runtime.architecture import FILE_NAME, load_architecture
@@ -23,7 +23,7 @@ from src.runtime.architecture import FILE_NAME, load_architecture
 RESOLVED = Path(".hydra") / "resolved.yaml"
 WEIGHTS = "weights.pt"
 _KEYS = ("name", "model", "weights", "macs", "params")
-# What of the data may differ between the runs of two members: it changes no image that they are judged by, and no split.
+# What of the data may differ between the runs of two members: it changes no image that they are judged by, no split.
 MAY_DIFFER = ("root", "download", "batch_size", "eval_batch_size", "num_workers", "augment")
 
 
@@ -210,6 +210,6 @@ def _check_asked(config: DictConfig, data: DictConfig, asked: Sequence[str], fir
             OmegaConf.update(data, name, value, force_add=True)
         elif OmegaConf.select(data, name) != value:
             raise UserError(
-                f"{key}={value}: member {first.name} was trained with {key}={OmegaConf.select(data, name)}, and members "
-                f"must be judged by images that they have not seen: leave {key} out"
+                f"{key}={value}: member {first.name} was trained with {key}={OmegaConf.select(data, name)}, and "
+                f"members must be judged by images that they have not seen: leave {key} out"
             )
