@@ -56,8 +56,8 @@ class GreedySearch:
         self.correct, self.gaps, self.costs = _checked(correct, gaps, costs)
         self.compare = check_choice("compare", compare, ("answered", "all"))
         self._by_cost = np.argsort(self.costs, kind="stable")
-        # Of each member (by cost) its different gaps, from the largest to the smallest. The key of a sample (M, N) holds
-        # the place of its gap in them, a bit for the reference and one for the member being right: sorted, they tell all.
+        # Of each member (by cost) its different gaps, from the largest to the smallest. The key of a sample holds the
+        # place of its gap in them, a bit for the reference and one for the member being right: sorted, they tell all.
         self._levels = [-np.unique(-self.gaps[m]) for m in self._by_cost]
         pairs = zip(self._by_cost, self._levels, strict=True)
         places = np.stack([np.searchsorted(-levels, -self.gaps[m]) for m, levels in pairs])
@@ -107,7 +107,7 @@ class GreedySearch:
     def _answered(
         self, rows: np.ndarray, left: np.ndarray, reference: int, alpha: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """How many of `left` each of the members `rows` (k,) may answer at most, (k,), and the place of its gap, (k,)."""
+        """How many of `left` each member of `rows` (k,) may answer at most, and the place of its gap: (k,) both."""
         keys = self._keys.ravel().take(rows[:, None] * self._keys.shape[1] + left)
         keys |= self.correct[reference, left].astype(np.uint32) << 1
         keys.sort(axis=1)

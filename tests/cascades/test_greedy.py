@@ -72,7 +72,7 @@ def test_more_members_than_a_block_give_the_same_as_all_at_once(monkeypatch):
     searches = []
     for cells in (300, 1 << 20):
         monkeypatch.setattr("src.cascades.greedy._CELLS", cells)
-        searches.append([GreedySearch(correct, gaps, costs).cascade(r, a) for r in range(0, 40, 8) for a in ALPHAS])
+        searches.append([GreedySearch(correct, gaps, costs).cascade(r, a) for r in (0, 20, 39) for a in ALPHAS])
     assert searches[0] == searches[1]
 
 
