@@ -73,8 +73,8 @@ class CascadeSearch(pl.Callback):
             lambda: self._save(trainer, pl_module),
         )
         self._running = self._known = None
-        pl_module.evaluations, pl_module.singles = found["evaluations"], found["singles"]
-        pl_module.take_base()
+        pl_module.evaluations, pl_module.exact = found["evaluations"], found["exact"]
+        pl_module.take_singles(found["singles"])
         for cascade, values in zip(found["cascades"], found["values"], strict=True):
             pl_module.record(trainer, _candidate(pl_module, cascade, values, found["seconds"] / len(found["cascades"])))
         pl_module.end_search()
@@ -104,6 +104,7 @@ class CascadeSearch(pl.Callback):
         return {
             "evaluations": (self._running.done, self._running.total),
             "singles": [value["error"] for value in singles],
+            "exact": self._running.exact(),
             "cascades": [both[place] for place in kept],
             "values": [values[place] for place in kept],
             "seconds": seconds,

@@ -77,3 +77,11 @@ def answers(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     """Which samples each member gets right by itself, bool (M, N), and its logit gaps, float16 (M, N)."""
     correct = np.stack([np.argmax(output, axis=1) == pool.labels for output in pool.outputs])
     return correct, np.stack([np.asarray(gap) for gap in pool.gaps])
+
+
+def stages_of(evaluator: CascadeEvaluator, cascade: Architecture) -> tuple[list[str], list[int], list[float]]:
+    """Of a cascade with thresholds: its members, how many samples each sees, and the MACs of each."""
+    pool, count = evaluator.pool, len(cascade["members"])
+    _, reached = evaluator.counts(rows_of([cascade], pool.names, evaluator.slots, evaluator.grid))
+    macs = dict(zip(pool.names, pool.costs("macs").tolist(), strict=True))
+    return cascade["members"], reached[0, :count].tolist(), [macs[name] for name in cascade["members"]]

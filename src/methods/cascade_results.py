@@ -1,4 +1,4 @@
-"""What the found cascades come to on the test part, which is looked at once: the final table, `front_test.csv`."""
+"""What the found cascades come to on the test part, which is looked at once: table, `front_test.csv`, pictures."""
 
 import csv
 import io
@@ -6,22 +6,35 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-import moocore
 import numpy as np
 from torch import nn
 
 from src.cascades.imported import PARTS
 from src.cascades.pool import COST_FIELDS
 from src.errors import UserError
-from src.methods.cascade_measures import measured
+from src.methods.cascade_measures import measured, stages_of
 from src.methods.final_training import load_weights
 from src.reporting import quantities
 from src.reporting.candidates import Candidate
+from src.reporting.cascade_figures import (
+    CascadeStages,
+    FrontPoint,
+    cascade_front_figure,
+    exits_figure,
+    front_caption,
+)
+from src.reporting.hypervolume import gap_to, hypervolume
 from src.runtime.build import network_from
 from src.whole_files import write_whole
 
 if TYPE_CHECKING:
     from src.methods.encas import ENCAS
+
+_DRAWN = 8  # cascades whose exits are drawn
+_EXITS_CAPTION = (
+    "Cascades of the front on test, evenly from the lowest error to the least cost: the images that leave at each "
+    "stage, and the MACs that each stage takes of all."
+)
 
 
 class CascadeResults:
@@ -39,7 +52,10 @@ class CascadeResults:
         self.base = int(np.lexsort((macs, errors))[0])
         within = np.flatnonzero(macs <= max(self.found.macs, macs.min()))
         self.single = int(within[np.lexsort((macs[within], errors[within]))[0]])
-        self.hypervolumes: tuple[float, float] | None = None
+        self._field = COST_FIELDS[module.cost]
+        self._on_test: list[dict[str, float]] = []  # of the front; empty before the test
+        self._singles_on_test: dict[str, dict[str, float]] = {}
+        self._stages: list[CascadeStages] = []
 
     @property
     def names(self) -> list[str]:
@@ -50,25 +66,24 @@ class CascadeResults:
 
     def measured(self, path: str | os.PathLike) -> list[dict[str, Any]]:
         """The rows of the final table, from the test outputs; writes all of the front to `path`."""
-        module = self.module
-        pool = module.pool(PARTS[1], self.names)
-        evaluator = module.evaluator(pool)
-        alone = [{"members": [module.members[index].name], "thresholds": []} for index in (self.base, self.single)]
-        values = measured(evaluator, [candidate.architecture for candidate in self.front] + alone)
-        on_test = values[: len(self.front)]
-        _write(path, self.front, on_test)
-        field = COST_FIELDS[module.cost]
-        reference = module.reference(module.pool(PARTS[0]))
-        told = ([(c.error, _cost(c, field)) for c in self.front], [(v["error"], v[field]) for v in on_test])
-        self.hypervolumes = tuple(_hypervolume(points, reference) for points in told)
-        place = self.front.index(self.found)
-        rows = [self._single_row("base", self.base, values[-2])]
+        pool = self.module.pool(PARTS[1], self.names)
+        evaluator = self.module.evaluator(pool)
+        self._on_test = measured(evaluator, [candidate.architecture for candidate in self.front])
+        single = measured(evaluator, [{"members": [name], "thresholds": []} for name in pool.names])
+        self._singles_on_test = dict(zip(pool.names, single, strict=True))
+        self._stages = [
+            CascadeStages(f"candidate {c.id}", *stages_of(evaluator, c.architecture)) for c in self._drawn()
+        ]
+        _write(path, self.front, self._on_test)
+        rows = [self._single_row("base", self.base)]
         if self.single != self.base:
-            rows.append(self._single_row("single within its MACs:", self.single, values[-1]))
-        return [*rows, _row("found", self.found.params, on_test[place], self.found.error)]
+            rows.append(self._single_row("single within its MACs:", self.single))
+        on_test = self._on_test[self.front.index(self.found)]
+        return [*rows, _row("found", self.found.params, on_test, self.found.error)]
 
-    def _single_row(self, role: str, index: int, values: dict[str, float]) -> dict[str, Any]:
+    def _single_row(self, role: str, index: int) -> dict[str, Any]:
         member = self.module.members[index]
+        values = self._singles_on_test[member.name]
         return _row(f"{role} {member.name}", member.params, values, self.module.singles[index])
 
     def network(self) -> nn.Module | None:
@@ -86,30 +101,56 @@ class CascadeResults:
         return network.eval()
 
     def remark(self) -> str:
-        text = f"found: {spelled(self.found.architecture)}"
-        if self.hypervolumes:
-            values = " and ".join(
-                f"{value:.5f} on {part}" for value, part in zip(self.hypervolumes, PARTS, strict=True)
-            )
-            error, cost = self.module.reference(self.module.pool(PARTS[0]))
-            text += f"; hypervolume {values}, up to {error:g} % and {quantities.amount(cost)}"
+        """The found cascade in words, and how good the front is."""
+        reference = self.module.reference(self.module.pool(PARTS[0]))
+        front = np.array([(c.error, _cost(c, self._field)) for c in self.front])
+        text = f"found: {spelled(self.found.architecture)}; hypervolume up to {reference[0]:g} % and "
+        text += f"{_amount(reference[1], self.module.cost)}: {hypervolume(front, reference):.5f} on validation"
+        if self._on_test:
+            points = np.array([(value["error"], value[self._field]) for value in self._on_test])
+            text += f", {hypervolume(points, reference):.5f} on test"
+        if self.module.exact:
+            gap = gap_to(front, np.array(self.module.exact), reference)
+            text += f"; the exact front has {gap.exact_hypervolume:.5f} on validation"
         if self.module.candidate_config(self.found) is None:
-            text += "; there is no architecture.yaml: "
-            text += (
-                "its rule is not that of a Cascade"
-                if "gaps" in self.found.architecture
-                else "of a member only its outputs are known"
-            )
+            greedy = "gaps" in self.found.architecture
+            why = "its members do not average" if greedy else "of a member only the outputs are known"
+            text += f"; there is no architecture.yaml: {why}"
         return text
+
+    def figures(self) -> list[tuple]:
+        """(heading, caption, figure) for the report: the front above the single members, and where images leave."""
+        cascades = [
+            FrontPoint(spelled(c.architecture), c.error, _cost(c, self._field), *self._tested(index))
+            for index, c in enumerate(self.front)
+        ]
+        networks = []
+        for member, error in zip(self.module.members, self.module.singles, strict=True):
+            on_test = self._singles_on_test.get(member.name, {})
+            costs = (getattr(member, self._field), on_test.get("error"), on_test.get(self._field))
+            networks.append(FrontPoint(member.name, error, *costs))
+        exact = self.module.exact
+        figure = cascade_front_figure(cascades, networks, exact, self.module.cost)
+        figures = [("Error against cost", front_caption(cascades, networks, exact is not None), figure)]
+        if self._stages:
+            figures.append(("Exits", _EXITS_CAPTION, exits_figure(self._stages)))
+        return figures
+
+    def _tested(self, index: int) -> tuple[float | None, float | None]:
+        value = self._on_test[index] if self._on_test else {}
+        return value.get("error"), value.get(self._field)
+
+    def _drawn(self) -> list[Candidate]:
+        """Some of the cascades that have thresholds and two members at least."""
+        several = [c for c in self.front if len(c.architecture["members"]) > 1 and "thresholds" in c.architecture]
+        return several[:: max(1, -(-len(several) // _DRAWN))]
 
 
 def spelled(cascade: dict[str, Any]) -> str:
     """A cascade in words: its members, and up to which confidence an image goes on."""
     members = cascade["members"]
     if "gaps" in cascade:
-        steps = [
-            f"below a logit gap of {gap:.3g} {name}" for gap, name in zip(cascade["gaps"], members[1:], strict=True)
-        ]
+        steps = [f"below a gap of {gap:.3g} {name}" for gap, name in zip(cascade["gaps"], members[1:], strict=True)]
     else:
         steps = [f"up to {t:.3g} {name}" for t, name in zip(cascade["thresholds"], members[1:], strict=True)]
     return ", ".join([members[0], *steps])
@@ -129,19 +170,18 @@ def _cost(candidate: Candidate, field: str) -> float:
     return candidate.extra[field] if field in candidate.extra else getattr(candidate, field)
 
 
-def _hypervolume(points: list[tuple[float, float]], reference: tuple[float, float]) -> float:
-    """Of (error, cost), as a share of the area up to the reference point."""
-    return float(moocore.hypervolume(np.array(points, dtype=np.float64), ref=np.array(reference))) / np.prod(reference)
+def _amount(cost: float, name: str) -> str:
+    units = {"macs": " MACs", "params": " parameters"}
+    return f"{cost:.3g} ms" if name == "latency" else f"{quantities.amount(cost)}{units[name]}"
 
 
 def _write(path: str | os.PathLike, front: list[Candidate], on_test: list[dict[str, float]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rules = ("thresholds", "gaps")
     writer.writerow(("id", "members", "rule", "val_error", "val_macs", "test_error", "test_macs", "params"))
     for candidate, values in zip(front, on_test, strict=True):
         cascade = candidate.architecture
-        rule = {name: cascade[name] for name in rules if name in cascade}
+        rule = {name: cascade[name] for name in ("thresholds", "gaps") if name in cascade}
         figures = (candidate.error, candidate.macs, values["error"], values["macs"], candidate.params)
         writer.writerow((candidate.id, json.dumps(cascade["members"]), json.dumps(rule), *figures))
     write_whole(path, text.getvalue())

@@ -22,6 +22,7 @@ from src.methods.cascade_measures import Architecture, answers, architectures_of
 
 BY_ROWS: dict[str, Callable[..., None]] = {"gomea": mo_gomea, "nsga2": nsga2, "random": random_rows}
 SEARCHERS = (*BY_ROWS, "greedy", "exact")
+_SECONDS = 3 * 10**7  # cascades of which the exact front is known within a minute
 Known = tuple[np.ndarray, np.ndarray]
 
 
@@ -63,14 +64,12 @@ class CascadeSearcher:
 
     def _total(self) -> int:
         members = len(self.evaluator.pool)
-        if self.searcher == "greedy":
-            return members * len(ALPHAS)
-        count = count_cascades(members, self.slots, self.levels)
+        self._count = count = count_cascades(members, self.slots, self.levels)
         if self.ensemble:
-            count = sum(math.comb(members, size) for size in range(1, self.slots + 1))
-        if self.searcher == "exact":
-            return count
-        return min(self.budget, count + 1) if self.evaluator.repeats == "refuse" else self.budget  # and the empty row
+            self._count = count = sum(math.comb(members, size) for size in range(1, self.slots + 1))
+        if self.searcher in ("greedy", "exact"):
+            return members * len(ALPHAS) if self.searcher == "greedy" else count
+        return self.budget if self.evaluator.repeats == "charge" else min(self.budget, count + 1)  # one of no member
 
     def front(self) -> list[Architecture]:
         """Searches; the cascades that no other one dominates, in no order."""
@@ -79,6 +78,13 @@ class CascadeSearcher:
             return self._greedy()
         rows = self._exact() if self.searcher == "exact" else self._by_rows()
         return architectures_of(rows, names, grid, self.evaluator.repeats)
+
+    def exact(self) -> list[tuple[float, float]] | None:
+        """Error and cost of the exact front, where that takes seconds; the rule of greedy cascades is another one."""
+        if self.searcher == "greedy" or self.evaluator.repeats != "refuse" or self._count > _SECONDS:
+            return None
+        rows = self._exact()
+        return [tuple(point) for point in self.evaluator.objectives(rows, ("error", self.cost)).tolist()]
 
     def seen(self) -> Known | None:
         """Rows and objectives of all that was evaluated, to be `known` to the run that goes on; from any thread."""
@@ -127,7 +133,8 @@ class CascadeSearcher:
 
         def report(done: int) -> None:
             self.check()
-            self.done = done
+            if self.searcher == "exact":
+                self.done = done
 
         tables, costs = self.evaluator.tables, self.evaluator.pool.costs(self.cost)
         if self.ensemble:
