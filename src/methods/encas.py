@@ -109,6 +109,9 @@ class ENCAS(PoolModule):
     def train_dataloader(self) -> "_NoBatch":
         return _NoBatch()
 
+    def val_dataloader(self) -> list:
+        return []
+
     def _budget(self, pool: Pool) -> float | None:
         """The most average MACs of the chosen cascade; raises `UserError` where not even the cheapest member has it."""
         if self.max_macs is None:
