@@ -79,7 +79,7 @@ def test_a_search_that_is_stopped_goes_on(trained, devices, number, tmp_path):
     """Outputs that are stored stay as they are; after a SIGTERM what was evaluated is not evaluated again."""
     whole, folder = tmp_path / "whole", tmp_path / "stopped"
     beats = ["+callbacks.beats._target_=tests.always.witness.Beats", f"+callbacks.beats.path={tmp_path / 'beats'}"]
-    settings = [*devices, "method.searcher=nsga2", "method.evaluations=12000", *beats]
+    settings = [*devices, "method.searcher=random", "method.levels=256", "method.evaluations=150000", *beats]
     completed(searched(trained, *settings, f"hydra.run.dir={whole}"))
     (tmp_path / "beats").unlink(missing_ok=True)
     process = start(searched(trained, *settings, f"hydra.run.dir={folder}"))

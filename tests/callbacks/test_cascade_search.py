@@ -54,7 +54,7 @@ def test_thinning_keeps_what_is_better_by_a_step(tmp_path):
 
 
 def test_an_ensemble_has_no_exits(tmp_path):
-    softmax, labels, macs = made()
+    _, _, macs = made()
     module = of_stored(tmp_path, ensemble=True, thin=None)
     run(module, evaluations=100)
     assert module.evaluations[0] <= 15  # sets of up to 3 of 4 members, and the empty one
@@ -135,9 +135,12 @@ def test_a_signal_saves_the_search_and_the_checkpoint_goes_on(tmp_path, monkeypa
     kept = torch.load(path, weights_only=True)["callbacks"]
     assert any("rows" in state and len(state["rows"]) for state in kept.values())
     counted = []
-    monkeypatch.setattr(
-        CascadeSearcher, "_evaluated", lambda self, rows: counted.append(len(rows)) or evaluate(self, rows)
-    )
+
+    def counting(self, rows):
+        counted.append(len(rows))
+        return evaluate(self, rows)
+
+    monkeypatch.setattr(CascadeSearcher, "_evaluated", counting)
     resumed = of_stored(tmp_path, resumed=str(folder))
     run(resumed, RunCheckpoint(str(tmp_path / "kept")), checkpoint=str(path), evaluations=2000)
     assert points(resumed) == points(whole)
@@ -163,7 +166,7 @@ def test_one_seed_gives_one_front(tmp_path):
 
 
 def test_values_are_checked():
-    with pytest.raises(UserError, match="did you mean 'gomea'"):
+    with pytest.raises(UserError, match=r"did you mean 'gomea'"):
         CascadeSearch("gomae")
-    with pytest.raises(UserError, match="method.evaluations=0"):
+    with pytest.raises(UserError, match=r"method.evaluations=0"):
         CascadeSearch(evaluations=0)

@@ -92,7 +92,7 @@ def test_latency_is_measured_where_it_is_an_objective(tmp_path):
 
 def test_stored_outputs_beside_networks_must_be_of_the_same_samples(tmp_path):
     members = [*networks(1), *stored(tmp_path / "others")]
-    with pytest.raises(UserError, match="the pool .* has 270 samples and 10 classes, not 200 and 5"):
+    with pytest.raises(UserError, match=r"the pool .* has 270 samples and 10 classes, not 200 and 5"):
         run(encas(members, tmp_path / "run"), data=digits())
 
 

@@ -46,7 +46,7 @@ def test_other_data_on_the_command_line_is_refused_and_a_batch_size_is_not(tmp_p
     made = config(folder, batch_size=5)
     take_run_of_members(made, {"data.batch_size"})
     assert made.data.batch_size == 5
-    with pytest.raises(UserError, match="data.seed=3: member a was trained with data.seed=0"):
+    with pytest.raises(UserError, match=r"data.seed=3: member a was trained with data.seed=0"):
         take_run_of_members(config(folder, seed=3), {"data.seed"})
     with pytest.raises(UserError, match="data=mnist: member a was trained on data=digits; leave data out"):
         take_run_of_members(config(folder, name="mnist"), {"data"})
@@ -57,7 +57,7 @@ def test_stored_outputs_need_no_data(tmp_path):
     take_run_of_members(made, set())
     assert made.data._target_ == "src.data.no_images.NoImages"
     assert made.data.num_classes == 5
-    with pytest.raises(UserError, match="data has no meaning: all of method.members are stored outputs"):
+    with pytest.raises(UserError, match=r"data has no meaning: all of method.members are stored outputs"):
         take_run_of_members(config(*stored(tmp_path)), {"data"})
 
 
@@ -72,7 +72,7 @@ def test_flat_outputs_are_split_where_the_config_says(tmp_path):
     (member,) = given_members([str(tmp_path / "a.npz")], 3)
     assert member.stored["validation"][1] == slice(None, 3)
     assert member.stored["test"][1] == slice(3, None)
-    with pytest.raises(UserError, match="holds its samples in one set: give method.split"):
+    with pytest.raises(UserError, match=r"holds its samples in one set: give method.split"):
         given_members([str(tmp_path / "a.npz")])
 
 
