@@ -98,6 +98,8 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], training: bool = 
     try:
         shadow = on_meta(model).train(training)
         graph = tracer.trace(shadow)
+    except UserError:  # of a network that says itself why it is not to be traced
+        raise
     except Exception as error:
         raise UserError(_cannot_trace(model, tracer, error)) from error
     for node in graph.nodes:

@@ -10,7 +10,7 @@ The cascade of ENCAS; its rule stands in `src.networks.cascade_rule`. As a model
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from src.errors import UserError, check_range, check_text
 from src.networks.cascade_export import ROUTES, exportable_forward
@@ -76,6 +76,8 @@ class Cascade(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """log q of each image; only those that are undecided by then are given to the next member."""
+        if isinstance(images, fx.Proxy):
+            raise UserError("a cascade has no widths of its own: give the model config of one of its members")
         if self.training:
             raise UserError(NOT_TRAINED)
         if self.export_route or torch.compiler.is_exporting():

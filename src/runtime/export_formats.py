@@ -39,7 +39,9 @@ def _write_onnx(traced: torch.export.ExportedProgram, images: Tensor, path: Path
 def _load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; it warns of constants in a branch that it has optimised away itself
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 

@@ -64,4 +64,5 @@ def spread(cascade: Cascade, images: torch.Tensor) -> Cascade:
         cascade.thresholds[stage] = float(sure[len(sure) // 2 - 1 : len(sure) // 2 + 1].mean())
         going_on = undecided(mean(total, stage + 1), cascade.thresholds[stage])
         images, total = images[going_on], total[going_on]
+    cascade.reset_counts()
     return cascade
