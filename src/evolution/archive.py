@@ -80,7 +80,7 @@ class Archive:
         self.objectives = objectives
         if objectives.shape[1] == 2:  # the second falls while the first rises: the last one before a point is the least
             self._first = np.ascontiguousarray(objectives[:, 0])
-            self._first_before = np.concatenate([[-np.inf], self._first])
+            self._first_before = np.concatenate([[np.inf], self._first])  # the place before all dominates nothing
             self._second = np.concatenate([[np.inf], objectives[:, 1]])
 
     def _thin(self) -> None:

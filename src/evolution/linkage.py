@@ -17,7 +17,7 @@ def mutual_information(groups: NDArray) -> NDArray:
     Returns:
         float64 (G, d, d), symmetric, with the entropy of each gene on its diagonal.
     """
-    count, size, genes = groups.shape
+    count, _, genes = groups.shape
     first, second = np.triu_indices(genes)
     pairs = groups[:, :, first] * (int(groups.max(initial=0)) + 1) + groups[:, :, second]
     joint = np.empty((count, genes, genes))
@@ -55,7 +55,6 @@ def linkage_tree(similarity: NDArray) -> NDArray:
     count, genes, _ = similarity.shape
     sets = np.zeros((count, 2 * genes - 1, genes), dtype=bool)
     sets[:, :genes] = np.eye(genes, dtype=bool)
-    sets = sets.copy()
     current = sets[:, :genes].copy()  # the set at each place that is still in use
     sizes = np.ones((count, genes))
     similarity = similarity.astype(np.float64)
