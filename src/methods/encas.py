@@ -79,8 +79,8 @@ class ENCAS(PoolModule):
         self.ensemble = check_flag("method.ensemble", ensemble)
         self.repeats = check_choice("method.repeats", repeats, REPEATS)
         self.max_macs = max_macs
-        if max_macs is not None:
-            macs_of_bound("method.max_macs", max_macs, 1)
+        if max_macs is not None and macs_of_bound("method.max_macs", max_macs, 1) <= 0:
+            raise UserError(f"method.max_macs={max_macs} is not allowed; it must be a number above 0, or null")
         self.thin = 0.0 if thin is None else check_range("method.thin", thin, 0, 100)
         self.given_reference = _checked_reference(reference)
         self.memory = check_range("method.memory_gb", memory_gb, 1e-3, 2**20) * 2**30
