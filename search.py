@@ -16,7 +16,7 @@ def search(config: DictConfig) -> None:
     # torch and Lightning are imported once the command line has been checked: a typo is answered at once
     from functools import partial as bind
 
-    from src.methods.final_training import Recipe, compare
+    from src.methods.final_training import Recipe
     from src.runtime import preparation as prepare
     from src.runtime.build import build
     from src.runtime.results import write_results
@@ -53,12 +53,10 @@ def search(config: DictConfig) -> None:
             unused_parameters=module.unused_parameters,
         )
         module.search(trainer, data, state.checkpoint())
-        networks = {f"base {name}": base, **module.controls(), "found": module.architecture()}
-        rows, trained = compare(recipe, networks, data, config.seed, loggers, bind(prepare.build_callbacks, alike))
+        rows, network = module.compare(recipe, name, data, loggers, bind(prepare.build_callbacks, alike))
         if trainer.is_global_zero:
             if "pareto_report" in callbacks:
                 callbacks["pareto_report"].write(module, rows)
-            network = trained["found"].network if trained else None
             write_results(folder, rows, network, data, config.export.formats)
             state.forget_results()
             print(f"\n{module.remark()}\nrun folder: {folder}")

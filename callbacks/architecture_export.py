@@ -2,7 +2,8 @@
 
 When to use: in every search. The files are written once, at the end of a search that has ended by itself: a run folder
 with an `architecture.yaml` holds a result, one without does not. Each member of the Pareto front lies in
-`front/candidate_<id>.yaml`, and can be trained, or searched on, as the found one.
+`front/candidate_<id>.yaml`, and can be trained, or searched on, as the found one. What has no model config, a
+cascade of stored outputs say, is left out.
 """
 
 import os
@@ -28,6 +29,10 @@ class ArchitectureExport(pl.Callback):
         if not trainer.is_global_zero:
             return
         for candidate in pareto_front(pl_module.candidates, getattr(pl_module, "objectives", None) or OBJECTIVES):
-            path = os.path.join(output_folder(os.path.join(self.folder, FRONT)), f"candidate_{candidate.id}.yaml")
-            save_architecture(path, pl_module.candidate_config(candidate))
-        save_architecture(os.path.join(self.folder, "architecture.yaml"), pl_module.architecture())
+            config = pl_module.candidate_config(candidate)
+            if config is not None:
+                path = os.path.join(output_folder(os.path.join(self.folder, FRONT)), f"candidate_{candidate.id}.yaml")
+                save_architecture(path, config)
+        config = pl_module.architecture()
+        if config is not None:
+            save_architecture(os.path.join(self.folder, "architecture.yaml"), config)

@@ -25,7 +25,8 @@ class SearchProgress(ProgressBar):
 
     The module may offer `phase()`, a short text such as "trial 2/6", and `candidates`, the list of what was evaluated;
     with `many_candidates = True` not each of them gets a line. `progress()` gives (done, total) candidates while they
-    are evaluated without training, None else.
+    are evaluated without training, None else, `best_so_far` (error, MACs) before the first of them, and `doing` says
+    in words what is predicted.
     Without candidates the best is the lowest "val/error" (in percent) that was logged. A `prefix` of the module, for
     example "found/", stands before the names of its metrics and says in the bar which network is trained.
 
@@ -130,6 +131,13 @@ class SearchProgress(ProgressBar):
             self._line_at = time.monotonic()
             self._display.line(self._state(trainer, pl_module), before=result)
 
+    def on_search_progress(self, trainer, pl_module):
+        """Called now and then by a search that evaluates without candidates to tell of."""
+        self._draw(trainer, pl_module)
+        if self._display and time.monotonic() - self._line_at >= self.plain_every_seconds:
+            self._line_at = time.monotonic()
+            self._display.line(self._state(trainer, pl_module))
+
     def _worth_a_line(self, pl_module, candidate: Candidate) -> bool:
         """Where candidates are many: a new best one, or the first after some time."""
         if not getattr(pl_module, "many_candidates", False):
@@ -180,7 +188,7 @@ class SearchProgress(ProgressBar):
         self._advance(trainer, pl_module)
 
     def on_predict_end(self, trainer, pl_module):
-        self._finish(trainer, pl_module, "predicted")
+        self._finish(trainer, pl_module, getattr(pl_module, "doing", "") or "predicted")
 
     # What they share
 
@@ -213,7 +221,8 @@ class SearchProgress(ProgressBar):
     def _state(self, trainer, pl_module) -> ProgressState:
         doing = str(getattr(trainer.state.fn, "value", trainer.state.fn))
         if doing != "fit":
-            phase = {"test": "testing", "validate": "validating"}.get(doing, "predicting")
+            named = getattr(pl_module, "doing", "") or "predicting"
+            phase = {"test": "testing", "validate": "validating"}.get(doing, named)
             return ProgressState(phase, done=self._done, total=self._total)
         phase = f"training {getattr(pl_module, 'prefix', '').rstrip('/')}".strip()
         if callable(getattr(pl_module, "phase", None)):
@@ -239,8 +248,9 @@ class SearchProgress(ProgressBar):
 
     def _best(self, pl_module) -> str:
         best = best_candidate(getattr(pl_module, "candidates", []))
-        if best:
-            return f"best {quantities.percent(best.error)} % at {quantities.amount(best.macs)} MACs"
+        found = (best.error, best.macs) if best else getattr(pl_module, "best_so_far", None)
+        if found:
+            return f"best {quantities.percent(found[0])} % at {quantities.amount(found[1])} MACs"
         return f"best {quantities.percent(self._best_error)} %" if math.isfinite(self._best_error) else ""
 
 

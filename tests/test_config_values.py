@@ -13,6 +13,7 @@ from preparing import Trained, begin, changed, composed, leaves
 
 from src.errors import UserError
 from src.runtime.mistakes import sentence
+from tests.cascading import stored
 
 WORD, HUGE = "maybe", 10**12
 VALUES = [WORD, -1, "", 0, 1.5, [1, 2], {"a": 1}, None, True, HUGE, math.nan]
@@ -127,16 +128,35 @@ OTHER_METHODS = {
         ([1.5], "supernet_width"),
         ([True], "sandwich short_last_bin search_squeeze prior"),
     ],
+    "encas": [
+        ([None], "split thin reference"),
+        ([None, 1.5, HUGE], "max_macs"),
+        ([0, 1.5], "thin"),
+        ([1.5], "memory_gb"),
+        ([True], "ensemble"),
+        ([HUGE], "evaluations latency_repeats"),
+        ([[1, 2]], "reference"),
+    ],
 }
+
+
+def members(method: str, folder) -> list[str]:
+    """What a method needs that has no default."""
+    return [f"method.members={stored(folder)}"] if method == "encas" else []
+
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", OTHER_METHODS)
 def test_values_of_every_kind_for_the_other_methods(method, tmp_path):
     """Of the keys that the user is meant to set; those of module and callbacks are filled from them."""
-    right = {key: values for values, keys in OTHER_METHODS[method] for key in keys.split()}
+    right = {}
+    for values, keys in OTHER_METHODS[method]:
+        for key in keys.split():
+            right[key] = [*right.get(key, []), *values]
     right["name"] = [WORD]
-    config, wrong = composed("search", f"method={method}"), []
+    config, wrong = composed("search", f"method={method}", *members(method, tmp_path / "pool")), []
+    assert outcome("search", config, tmp_path) is None
     for key, value in ((key, value) for key in config.method for value in VALUES):
         if key not in ("module", "callbacks"):
             told = outcome("search", changed(config, f"method.{key}", value), tmp_path)

@@ -122,7 +122,7 @@ class _Sets:
 
 def _prefixes(members: int, slots: int) -> Iterator[tuple[int, ...]]:
     """All ordered choices of 0 to K - 1 members, to which one more is added."""
-    for length in range(slots):
+    for length in range(min(slots, members)):
         yield from itertools.permutations(range(members), length)
 
 

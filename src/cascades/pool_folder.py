@@ -1,35 +1,38 @@
 """A pool on disk: written member by member, by several processes if need be, and read by memory maps.
 
     pool.json            samples, classes; of each member its name, costs, file and whether it is finished
-    labels.npy           int64 (N,)
+    labels.npy           int64 (N,), those of the first member; the others' must be the same
     <file>.npy           softmax of a member, float16 (N, C)
     <file>.gap.npy       its logit gaps, float16 (N,)
 
 A member that a process was killed in is not finished, and written again from its first row.
 """
 
+import itertools
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from src.cascades.pool import COST_FIELDS, Member, Pool, check_names, check_same_samples
+from src.cascades.stored_outputs import Outputs
 from src.errors import UserError
-from src.whole_files import refusals_told, write_whole, written_whole
+from src.whole_files import refusals_told, write_whole
 
 INDEX = "pool.json"
 _LABELS = "labels.npy"
+_ENDS = ("", ".gap", ".labels")
 
 
 class PoolFolder:
     """Writes and reads a pool in `folder`.
 
-    One process calls `begin`, `begin_member` and `finish_member`, all may call `write`; between them the caller makes
-    the processes wait for each other.
+    One process calls `begin`, `begin_member` and `finish_member`, all may call `write` and then `close`; between them
+    the caller makes the processes wait for each other.
 
     Raises:
         UserError: `folder` holds something else, or is damaged.
@@ -37,23 +40,25 @@ class PoolFolder:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
-        self._open: tuple[str, np.ndarray, np.ndarray] | None = None  # member that this process writes
+        self._open: tuple[str, list[np.ndarray]] | None = None  # the member that this process writes
 
     @property
     def path(self) -> Path:
         return self.folder / INDEX
 
-    def begin(self, labels: np.ndarray, classes: int) -> None:
-        """Makes a pool without members for `labels` (N,); one that is there for the same samples stays."""
-        labels = np.asarray(labels, dtype=np.int64)
-        if self.path.is_file():
-            check_same_samples("to be stored", labels, str(self.folder), self._labels())
-            if self._index()["classes"] != classes:
-                raise UserError(f"the pool {self.folder} is of {self._index()['classes']} classes, not {classes}")
+    def begin(self, samples: int, classes: int, fresh: bool = False) -> None:
+        """Makes a pool without members for N samples of C classes; one that is there stays, unless it is to be fresh.
+
+        Raises `UserError` where it is of other samples or classes.
+        """
+        if self.path.is_file() and not fresh:
+            there = self._index()
+            if (there["samples"], there["classes"]) != (samples, classes):
+                told = f"{there['samples']} samples and {there['classes']} classes"
+                raise UserError(f"the pool {self.folder} has {told}, not {samples} and {classes}")
             return
-        with written_whole(self.folder / _LABELS) as path:
-            np.save(path, labels)
-        self._keep({"samples": len(labels), "classes": int(classes), "members": []})
+        (self.folder / _LABELS).unlink(missing_ok=True)
+        self._keep({"samples": int(samples), "classes": int(classes), "members": []})
 
     def finished(self, name: str) -> bool:
         """Whether the outputs of member `name` are there, all of them."""
@@ -63,55 +68,70 @@ class PoolFolder:
         """Makes room for `member`; of one that was begun before nothing stays."""
         index = self._index()
         entries = [entry for entry in index["members"] if entry["name"] != member.name]
-        file = f"{len(entries):03d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', member.name)[:80]}"
-        shape = (index["samples"], index["classes"])
-        with refusals_told(self.folder / f"{file}.npy"):
-            np.lib.format.open_memmap(self.folder / f"{file}.npy", "w+", np.float16, shape).flush()
-            gaps = np.lib.format.open_memmap(self.folder / f"{file}.gap.npy", "w+", np.float16, shape[:1])
-            gaps[:] = np.nan  # no row has such a gap: what is left of it was written by nobody
-            gaps.flush()
+        taken = {entry["file"] for entry in entries}
+        word = re.sub(r"[^A-Za-z0-9._-]+", "_", member.name)[:80]
+        numbered = (f"{number:03d}-{word}" for number in itertools.count(len(entries)))
+        file = next(name for name in numbered if name not in taken)
+        samples = index["samples"]
+        shapes = {"": (np.float16, (samples, index["classes"])), ".gap": (np.float16, (samples,))}
+        for end, (kind, shape) in (shapes | {".labels": (np.int64, (samples,))}).items():
+            path = self.folder / f"{file}{end}.npy"
+            with refusals_told(path):
+                array = np.lib.format.open_memmap(path, "w+", kind, shape)
+                if end == ".gap":
+                    array[:] = np.nan  # no row has such a gap: what is left of it was written by nobody
+                array.flush()
         costs = {key: getattr(member, key) for key in COST_FIELDS.values()}
         self._keep(index | {"members": [*entries, {"name": member.name, "file": file, "finished": False} | costs]})
 
-    def write(self, name: str, rows: np.ndarray, softmax: np.ndarray, gaps: np.ndarray) -> None:
-        """Writes the samples `rows` (B,) of member `name`: softmax (B, C) and gaps (B,), both float16."""
+    def write(self, name: str, rows: np.ndarray | slice, outputs: Outputs) -> None:
+        """Writes the samples `rows` (B,) of member `name`."""
         if self._open is None or self._open[0] != name:
             self.close()
             file = self._entry(name)["file"]
-            maps = (np.load(self.folder / f"{file}{end}", mmap_mode="r+") for end in (".npy", ".gap.npy"))
-            self._open = (name, *maps)
-        _, outputs, own_gaps = self._open
-        outputs[rows], own_gaps[rows] = softmax, gaps
+            maps = [np.load(self.folder / f"{file}{end}.npy", mmap_mode="r+") for end in _ENDS]
+            self._open = (name, maps)
+        for array, values in zip(self._open[1], (outputs.softmax, outputs.gaps, outputs.labels), strict=True):
+            if array.shape[1:] != values.shape[1:]:
+                told = f"{values.shape[1]} classes, and this pool has {array.shape[1]}"
+                raise UserError(f"member {name} has {told}: they must be the same")
+            array[rows] = values
 
     def close(self) -> None:
         """Brings what this process has written to the disk."""
         if self._open is not None:
-            with refusals_told(self.folder / _LABELS):
-                for array in self._open[1:]:
+            with refusals_told(self.folder / INDEX):
+                for array in self._open[1]:
                     array.flush()
             self._open = None
 
-    def finish_member(self, name: str, member: Member | None = None) -> None:
-        """Marks member `name` as finished, with the costs of `member` where they are known only now.
+    def finish_member(self, name: str, costs: Mapping[str, float] | None = None) -> None:
+        """Marks member `name` as finished, with those of its costs that are known only now, latency_ms say.
 
-        Raises `UserError` where samples of it are missing.
+        Raises `UserError` where samples of it are missing, or are others than those of the first member.
         """
-        file = self._entry(name)["file"]
-        missing = int(np.isnan(np.load(self.folder / f"{file}.gap.npy", mmap_mode="r")).sum())
+        index = self._index()
+        entry = next(entry for entry in index["members"] if entry["name"] == name)
+        missing = int(np.isnan(np.load(self.folder / f"{entry['file']}.gap.npy", mmap_mode="r")).sum())
         if missing:
             raise UserError(f"member {name}: of its outputs {missing} samples were not written")
-        index = self._index()
-        for entry in index["members"]:
-            if entry["name"] == name:
-                entry["finished"] = True
-                if member is not None:
-                    entry |= {key: getattr(member, key) for key in COST_FIELDS.values()}
+        own = self.folder / f"{entry['file']}.labels.npy"
+        if (self.folder / _LABELS).is_file():
+            first = next((other["name"] for other in index["members"] if other["finished"]), "the first one")
+            check_same_samples(name, np.load(own), first, self._labels())
+            own.unlink()
+        else:
+            os.replace(own, self.folder / _LABELS)
+        entry |= {"finished": True} | dict(costs or {})
         self._keep(index)
 
-    def add(self, member: Member, softmax: np.ndarray, gaps: np.ndarray) -> None:
-        """Writes a whole member: softmax (N, C) and gaps (N,), both float16."""
+    def add(self, member: Member, outputs: Outputs) -> None:
+        """Writes a whole member."""
+        samples = self._index()["samples"]
+        if len(outputs.labels) != samples:
+            raise UserError(f"member {member.name} has {len(outputs.labels)} samples and the others have {samples}")
         self.begin_member(member)
-        self.write(member.name, slice(None), softmax, gaps)
+        self.write(member.name, slice(None), outputs)
         self.close()
         self.finish_member(member.name)
 

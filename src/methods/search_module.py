@@ -1,18 +1,24 @@
 """The base of every method: a network that is trained while callbacks change it, and the best model config so far."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from src.errors import UserError
+from src.methods.final_training import Recipe, compare
 from src.methods.training_module import TrainingModule
 from src.reporting.candidates import Candidate
 from src.runtime.build import network_from
 from src.runtime.ranks.stopping import stop_if_told
 from src.runtime.rewrap import adopt_network, rewrap
 from src.runtime.seeds import seeded
+
+Progress = Callable[[], Mapping[str, Callback]]
 
 
 class SearchModule(TrainingModule):
@@ -106,17 +112,28 @@ class SearchModule(TrainingModule):
         else:
             super().on_train_start()
 
-    def architecture(self) -> dict[str, Any]:
-        """The best model config so far."""
+    def architecture(self) -> dict[str, Any] | None:
+        """The best model config so far; None where what was found is none."""
         return self.config
 
-    def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
-        """The model config of a candidate."""
+    def candidate_config(self, candidate: Candidate) -> dict[str, Any] | None:
+        """The model config of a candidate; None where it is none."""
         raise NotImplementedError
 
     def controls(self) -> dict[str, dict[str, Any]]:
         """Model configs that are trained beside the found one for comparison, by the names of their rows."""
         return {}
+
+    def compare(
+        self, recipe: Recipe, name: str, data: pl.LightningDataModule, loggers: Sequence[Logger], progress: Progress
+    ) -> tuple[list[dict[str, Any]], nn.Module | None]:
+        """The rows of the final table, and the found network: base, controls and found are trained and tested alike.
+
+        name: of the model that the search started from. progress: makes callbacks for each training.
+        """
+        networks = {f"base {name}": self.base, **self.controls(), "found": self.architecture()}
+        rows, trained = compare(recipe, networks, data, self.seed, loggers, progress)
+        return rows, trained["found"].network if trained else None
 
     def remark(self) -> str:
         """What there is to say of the result beside the table."""

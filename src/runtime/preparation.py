@@ -19,6 +19,7 @@ from src.runtime.architecture import FRONT, load_architecture
 from src.runtime.build import build
 from src.runtime.checkpoints import RunState
 from src.runtime.loggers import close, make_loggers
+from src.runtime.members import take_run_of_members
 from src.runtime.resume import run_identity
 from src.runtime.run_lock import lock_run_folder
 from src.runtime.seeds import seed_everything
@@ -56,6 +57,8 @@ def prepared_data(config: DictConfig) -> pl.LightningDataModule:
         _take_data_of(config)
     if config.get("method") and config.method.get("supernet") is not None:
         _take_run_of_supernet(config)
+    if config.get("method") and "members" in config.method:
+        take_run_of_members(config, _given())
     data = build(config.data, "data")
     data.prepare_data()
     data.setup()
@@ -180,6 +183,8 @@ def model_config(config: DictConfig) -> dict[str, Any]:
 
 def model_name(config: DictConfig) -> str:
     """What the model is called in tables: the choice of `model`, the name that it was given, or the run folder's."""
+    if config.get("method") and "members" in config.method:
+        return f"{len(config.method.members)} members"
     if config.architecture is not None:
         folder, path = _origin(config), Path(config.architecture)
         return f"{folder.name} {path.stem}" if path.parent.name == FRONT else folder.name

@@ -1,5 +1,6 @@
 """The table of methods: every suite of this folder runs over it. A new method joins with one row."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 # a tiny network on a slice of real digits, with one thread, and nothing written that no suite looks at
@@ -23,18 +24,34 @@ class Method:
 
     Args:
         overrides: of `search.py`, beside `TINY`.
-        candidates: how many the search evaluates.
+        candidates: how many the search evaluates; None: it is not known beforehand.
         seconds: of a run on one free core, start of the process included; a run that takes ten times as long has hung.
+        prepared: makes what the search needs, when it is first asked for; gives further overrides.
     """
 
     name: str
     overrides: tuple[str, ...]
-    candidates: int
+    candidates: int | None
     seconds: float
+    prepared: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def command(self) -> list[str]:
-        return ["search.py", *TINY, f"method={self.name}", *self.overrides]
+        return ["search.py", *TINY, f"method={self.name}", *self.overrides, *self.prepared()]
+
+
+
+
+def _members() -> tuple[str, ...]:
+    """Three networks that know the digits a little, as files."""
+    from tests.cascading import networks
+
+    def flow(value) -> str:
+        if isinstance(value, dict):
+            return "{" + ",".join(f"{key}:{flow(item)}" for key, item in value.items()) + "}"
+        return "[" + ",".join(map(flow, value)) + "]" if isinstance(value, list) else str(value)
+
+    return (f"method.members={flow(networks())}",)
 
 
 METHODS = [
@@ -54,5 +71,12 @@ METHODS = [
         ),
         candidates=24,
         seconds=10,
+    ),
+    Method(
+        "encas",
+        ("method.slots=3", "method.evaluations=3000", "method.searcher=random"),
+        candidates=None,
+        seconds=10,
+        prepared=_members,
     ),
 ]

@@ -22,6 +22,16 @@ class Witness(pl.Callback):
         path.write_text(json.dumps(seen | {"settings": self.settings, "process": os.getpid()}, sort_keys=True))
 
 
+class Beats(pl.Callback):
+    """Writes down how far a search without candidates is, whenever it tells."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_search_progress(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.path.write_text(str(pl_module.progress()[0]))
+
+
 class Drift(pl.Callback):
     """Lets rank 1 do what rank 0 does not."""
 

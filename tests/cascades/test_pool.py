@@ -6,7 +6,7 @@ import pytest
 from src.cascades.imported import imported_pool
 from src.cascades.pool import Member, Pool
 from src.cascades.pool_folder import PoolFolder
-from src.cascades.stored_outputs import outputs_of_logits, outputs_of_softmax, softmax_of
+from src.cascades.stored_outputs import Outputs, outputs_of_logits, outputs_of_softmax, softmax_of
 from src.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -116,17 +116,17 @@ def test_a_pool_without_members_and_outputs_of_another_type_are_refused():
 
 def stored(folder) -> tuple[PoolFolder, list]:
     pool = PoolFolder(folder)
-    pool.begin(LABELS, 4)
+    pool.begin(30, 4)
     return pool, [outputs_of_logits("a", LABELS, values) for values in (LOGITS, LOGITS[::-1])]
 
 
 def test_a_folder_gives_back_what_two_processes_wrote(tmp_path):
     writers, (first, second) = stored(tmp_path)[0], stored(tmp_path)[1]
-    writers.add(Member("a/b", 10, 5, 0.5), first.softmax, first.gaps)
+    writers.add(Member("a/b", 10, 5, 0.5), first)
     writers.begin_member(Member("c", 20))
     for rank in (0, 1):  # each with its own view of the files
         process = PoolFolder(tmp_path)
-        process.write("c", np.arange(rank, 30, 2), second.softmax[rank::2], second.gaps[rank::2])
+        process.write("c", np.arange(rank, 30, 2), second.part(slice(rank, None, 2)))
         process.close()
     writers.finish_member("c")
     pool = PoolFolder(tmp_path).pool()
@@ -141,21 +141,33 @@ def test_a_folder_gives_back_what_two_processes_wrote(tmp_path):
 def test_a_member_that_is_half_written_is_not_there(tmp_path):
     folder, (first, _) = stored(tmp_path)
     folder.begin_member(Member("a", 10))
-    folder.write("a", np.arange(20), first.softmax[:20], first.gaps[:20])
+    folder.write("a", np.arange(20), first.part(slice(20)))
     folder.close()
     assert not PoolFolder(tmp_path).finished("a")
     with pytest.raises(UserError, match="member a: of its outputs 10 samples were not written"):
         folder.finish_member("a")
     folder.begin_member(Member("a", 10))  # a resumed run begins it again
-    folder.write("a", slice(None), first.softmax, first.gaps)
+    folder.write("a", slice(None), first)
     folder.close()
     folder.finish_member("a")
     assert PoolFolder(tmp_path).pool().names == ["a"]
 
 
+def test_members_of_other_samples_are_refused_by_name(tmp_path):
+    folder, (first, _) = stored(tmp_path)
+    folder.add(Member("a", 10), first)
+    with pytest.raises(UserError, match="member b has the samples in another order than a"):
+        folder.add(Member("b", 10), Outputs(shuffled(), first.softmax, first.gaps))
+    with pytest.raises(UserError, match="member b has 3 classes, and this pool has 4"):
+        folder.add(Member("b", 10), Outputs(LABELS, first.softmax[:, :3], first.gaps))
+    with pytest.raises(UserError, match="member b has 20 samples and the others have 30"):
+        folder.add(Member("b", 10), first.part(slice(20)))
+    assert folder.pool().names == ["a"]
+
+
 def test_a_lost_or_cut_file_of_a_folder_is_named(tmp_path):
     folder, (first, _) = stored(tmp_path)
-    folder.add(Member("a", 10), first.softmax, first.gaps)
+    folder.add(Member("a", 10), first)
     path = tmp_path / "000-a.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:200])
@@ -165,7 +177,7 @@ def test_a_lost_or_cut_file_of_a_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=r"member a: .*000-a.npy cannot be read, there is no file"):
         folder.pool()
     with pytest.raises(UserError, match="samples and"):
-        folder.begin(LABELS[:-1], 4)
+        folder.begin(29, 4)
     (tmp_path / "pool.json").write_text("{")
     with pytest.raises(UserError, match=r"pool.json is damaged"):
         folder.pool()

@@ -1,0 +1,166 @@
+"""The searches for cascades that a config can choose from, behind one face: all count unique cascades, all can stop."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from src.cascades.evaluation import CascadeEvaluator
+from src.cascades.exact import count_cascades, exact_front
+from src.cascades.exact_ensembles import exact_ensembles
+from src.cascades.genotype import alphabet, canonical
+from src.cascades.greedy import ALPHAS, greedy_cascades
+from src.cascades.thinning import front_indices
+from src.errors import UserError
+from src.evolution.budget import UniqueEvaluations
+from src.evolution.mo_gomea import mo_gomea
+from src.evolution.nsga2_rows import nsga2
+from src.evolution.random_rows import random_rows
+from src.methods.cascade_measures import Architecture, answers, architectures_of, gap_architecture
+
+BY_ROWS: dict[str, Callable[..., None]] = {"gomea": mo_gomea, "nsga2": nsga2, "random": random_rows}
+SEARCHERS = (*BY_ROWS, "greedy", "exact")
+_SECONDS = 3 * 10**7  # cascades of which the exact front is known within a minute
+Known = tuple[np.ndarray, np.ndarray]
+
+
+class CascadeSearcher:
+    """One search for the front of error against `cost`.
+
+    Args:
+        evaluator: of the samples that the search sees.
+        searcher: of `SEARCHERS`.
+        cost: "macs", "latency" or "params".
+        evaluations: budget of unique cascades, of a search by rows.
+        seed: of all draws.
+        ensemble: all members answer every sample: rows are K member numbers, in no order.
+        known: rows and objectives of an earlier run that was stopped. The search goes through them without evaluating.
+        check: called now and then; what it raises ends the search.
+
+    Attributes:
+        done, total: cascades looked at, and how many there will be at most.
+        best: error and cost of the lowest error so far; None before the first.
+    """
+
+    def __init__(
+        self,
+        evaluator: CascadeEvaluator,
+        searcher: str,
+        cost: str,
+        evaluations: int,
+        seed: int,
+        ensemble: bool = False,
+        known: Known | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.evaluator, self.searcher, self.cost, self.ensemble = evaluator, searcher, cost, ensemble
+        self.budget, self.seed, self.known, self.check = evaluations, seed, known, check
+        self.slots, self.levels = evaluator.slots, len(evaluator.grid)
+        self.done, self.total = 0, self._total()
+        self.best: tuple[float, float] | None = None
+        self._seen: list[Known] = []
+
+    def _total(self) -> int:
+        members = len(self.evaluator.pool)
+        self._count = count = count_cascades(members, self.slots, self.levels)
+        if self.ensemble:
+            self._count = count = sum(math.comb(members, size) for size in range(1, self.slots + 1))
+        if self.searcher in ("greedy", "exact"):
+            return members * len(ALPHAS) if self.searcher == "greedy" else count
+        return self.budget if self.evaluator.repeats == "charge" else min(self.budget, count + 1)  # one of no member
+
+    def front(self) -> list[Architecture]:
+        """Searches; the cascades that no other one dominates, in no order."""
+        names, grid = self.evaluator.pool.names, self.evaluator.grid
+        if self.searcher == "greedy":
+            return self._greedy()
+        rows = self._exact() if self.searcher == "exact" else self._by_rows()
+        return architectures_of(rows, names, grid, self.evaluator.repeats)
+
+    def exact(self) -> list[tuple[float, float]] | None:
+        """Error and cost of the exact front, where that takes seconds; the rule of greedy cascades is another one."""
+        if self.searcher == "greedy" or self.evaluator.repeats != "refuse" or self._count > _SECONDS:
+            return None
+        rows = self._exact()
+        return [tuple(point) for point in self.evaluator.objectives(rows, ("error", self.cost)).tolist()]
+
+    def seen(self) -> Known | None:
+        """Rows and objectives of all that was evaluated, to be `known` to the run that goes on; from any thread."""
+        parts = ([self.known] if self.known is not None else []) + list(self._seen)
+        return tuple(np.concatenate(values) for values in zip(*parts, strict=True)) if parts else None
+
+    def _by_rows(self) -> np.ndarray:
+        genes = alphabet(len(self.evaluator.pool), self.slots, self.levels)
+        evaluations = UniqueEvaluations(self._evaluated, self.total, self._canonical, self.known)
+
+        def report() -> None:
+            self.check()
+            self.done = evaluations.used
+
+        BY_ROWS[self.searcher](evaluations, genes[: self.slots] if self.ensemble else genes, self.seed, report=report)
+        self.done = evaluations.used
+        return self._expanded(evaluations.archive.rows)
+
+    def _canonical(self, rows: np.ndarray) -> np.ndarray:
+        rows = canonical(self._expanded(rows), self.evaluator.repeats)
+        return np.sort(rows[:, : self.slots])[:, ::-1] if self.ensemble else rows  # the order says nothing
+
+    def _expanded(self, rows: np.ndarray) -> np.ndarray:
+        """Whole rows (B, 2K - 1): of ensembles with thresholds at which nothing exits."""
+        if not self.ensemble:
+            return rows
+        never = np.full((len(rows), self.slots - 1), self.levels - 1, dtype=rows.dtype)
+        return np.concatenate([rows, never], axis=1)
+
+    def _evaluated(self, rows: np.ndarray) -> np.ndarray:
+        self.check()
+        values = self.evaluator.objectives(self._expanded(rows), ("error", self.cost))
+        self._seen.append((rows, values))
+        self._note(values)
+        self.done += len(rows)
+        return values
+
+    def _note(self, values: np.ndarray) -> None:
+        if len(values):
+            least = values[np.lexsort((values[:, 1], values[:, 0]))[0]]
+            self.best = min(tuple(least.tolist()), self.best or (math.inf, math.inf))
+
+    def _exact(self) -> np.ndarray:
+        if self.evaluator.repeats != "refuse":
+            raise UserError("method.searcher=exact looks at cascades of different members: give method.repeats=refuse")
+
+        def report(done: int) -> None:
+            self.check()
+            if self.searcher == "exact":
+                self.done = done
+
+        tables, costs = self.evaluator.tables, self.evaluator.pool.costs(self.cost)
+        if self.ensemble:
+            return exact_ensembles(tables, costs, self.slots, report)[0]
+        return exact_front(tables, costs, self.slots, self.cost != "params", report)[0]
+
+    def _greedy(self) -> list[Architecture]:
+        if self.ensemble or self.cost == "params":
+            told = "method.ensemble=true" if self.ensemble else "the objective params"
+            raise UserError(f"method.searcher=greedy makes cascades by their average cost: it knows no {told}")
+        pool = self.evaluator.pool
+
+        def report() -> None:
+            self.check()
+            self.done += len(ALPHAS)
+
+        found = greedy_cascades(*answers(pool), pool.costs(self.cost), report=report)
+        return [gap_architecture(cascade.plan, pool.names) for cascade in found]
+
+
+def dominant(values: np.ndarray) -> np.ndarray:
+    """Indices of what is not dominated of error and cost (B, 2), by increasing cost."""
+    return front_indices(values[:, 0], values[:, 1])
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What `work` returns, and the seconds that it took."""
+    began = time.monotonic()
+    return work(), time.monotonic() - began

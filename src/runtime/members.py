@@ -1,0 +1,215 @@
+"""`method.members`: the trained networks that a config names, and the data that their runs were on.
+
+An entry is one of
+
+    outputs/<run folder>                               a run of this project: its architecture.yaml and weights.pt
+    {name: a, model: <model config>, weights: a.pt}    any network; model may be an architecture.yaml too
+    a.npz, or a folder of such files                   stored outputs, see `src.cascades.imported`
+    a folder with validation/ and test/                the same, files of the same names, for search and report
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from src.cascades.imported import PARTS, member_files, read_header, read_outputs
+from src.cascades.pool import check_names
+from src.errors import UserError, check_choice, check_text, check_whole
+from src.runtime.architecture import FILE_NAME, load_architecture
+
+RESOLVED = Path(".hydra") / "resolved.yaml"
+WEIGHTS = "weights.pt"
+_KEYS = ("name", "model", "weights", "macs", "params")
+# What of the data may differ between the runs of two members: it changes no image that they are judged by, no split.
+MAY_DIFFER = ("root", "download", "batch_size", "eval_batch_size", "num_workers", "augment")
+
+
+@dataclass(frozen=True)
+class GivenMember:
+    """A member as the config names it.
+
+    Args:
+        name: by which it is called.
+        config, weights: of a network: its model config, and the file with its weights.
+        run: the run folder that it is from.
+        stored: of stored outputs the file and the samples of each part, "validation" and "test".
+        costs: macs and params, where they are given.
+    """
+
+    name: str
+    config: dict[str, Any] | None = None
+    weights: Path | None = None
+    run: Path | None = None
+    stored: Mapping[str, tuple[Path, slice]] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+
+def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
+    """The members that `method.members` names, in their order.
+
+    split: how many leading samples of flat stored outputs are for the search; the rest is for the report.
+
+    Raises:
+        UserError: an entry that is none of the kinds above, what it names is not there, or two members of one name.
+    """
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise UserError(f"method.members={entries!r} is not allowed; it must be a list of run folders, models or files")
+    if not entries:
+        raise UserError("method.members is empty: give run folders, as method.members=[outputs/<run>,outputs/<run>]")
+    if split is not None:
+        check_whole("method.split", split, 1)
+    members: list[GivenMember] = []
+    for number, entry in enumerate(entries):
+        if isinstance(entry, Mapping):
+            members.append(_from_mapping(f"method.members[{number}]", entry))
+            continue
+        path = Path(check_text(f"method.members[{number}]", entry)).expanduser()
+        if (path / FILE_NAME).is_file() or (path / ".hydra").is_dir():
+            members.append(_from_run(path))
+        elif not path.exists():
+            raise UserError(f"method.members[{number}]={entry}: there is no such run folder, file or pool")
+        else:
+            members += _stored(path, split)
+    members = _named_apart(members)
+    check_names([member.name for member in members])
+    if split is not None and not any(slice(None) != rows for m in members for _, rows in m.stored.values()):
+        raise UserError("method.split is for stored outputs in one set: leave it out")
+    return members
+
+
+def _from_mapping(where: str, entry: Mapping[str, Any]) -> GivenMember:
+    for key in entry:
+        check_choice(f"a key of {where}", str(key), _KEYS)
+    missing = next((key for key in _KEYS[:3] if entry.get(key) is None), None)
+    if missing is not None:
+        raise UserError(f"{where} has no {missing}: a network is given as {{name: ..., model: ..., weights: ...}}")
+    name, config = check_text(f"{where}.name", entry["name"]), entry["model"]
+    if not isinstance(config, Mapping):
+        config = load_architecture(Path(check_text(f"{where}.model", config)).expanduser())
+    costs = {key: entry[key] for key in _KEYS[3:] if entry.get(key) is not None}
+    return GivenMember(
+        name, dict(config), _weights(name, Path(check_text(f"{where}.weights", entry["weights"]))), None, costs=costs
+    )
+
+
+def _from_run(folder: Path) -> GivenMember:
+    return GivenMember(
+        folder.resolve().name, load_architecture(folder), _weights(str(folder), folder / WEIGHTS), folder
+    )
+
+
+def _weights(name: str, path: Path) -> Path:
+    path = path.expanduser()
+    if not path.is_file():
+        raise UserError(f"member {name}: there are no weights at {path}")
+    return path
+
+
+def _stored(path: Path, split: int | None) -> list[GivenMember]:
+    """The members of one file, or of a folder."""
+    parts = [path / part for part in PARTS]
+    if not path.is_file() and any(part.is_dir() for part in parts):
+        return _in_two_parts(*parts)
+    files = member_files(path)
+    if split is None:
+        raise UserError(
+            f"{path} holds its samples in one set: give method.split, how many of the first are for the search, or "
+            f"two folders in it, {PARTS[0]} and {PARTS[1]}"
+        )
+    rows = dict(zip(PARTS, (slice(None, split), slice(split, None)), strict=True))
+    return [GivenMember(read_header(file).name, stored={part: (file, rows[part]) for part in PARTS}) for file in files]
+
+
+def _in_two_parts(validation: Path, test: Path) -> list[GivenMember]:
+    members = []
+    for file in member_files(validation):
+        name, other = read_header(file).name, test / file.name
+        if not other.is_file():
+            raise UserError(f"member {name}: its test outputs are missing, there is no file {other}")
+        theirs = read_header(other).name
+        if theirs != name:
+            raise UserError(f"member {name} is called {theirs} in {other}")
+        whole = slice(None)
+        members.append(GivenMember(name, stored={PARTS[0]: (file, whole), PARTS[1]: (other, whole)}))
+    return members
+
+
+def _named_apart(members: list[GivenMember]) -> list[GivenMember]:
+    """Runs of one folder name get as much of their path as tells them apart: jobs of two multiruns are all 0, 1, 2."""
+    names = [member.name for member in members]
+    twice = {name for name in names if names.count(name) > 1}
+    found = []
+    for member in members:
+        if member.run is not None and member.name in twice:
+            name = "/".join(member.run.resolve().parts[-2:])
+            member = GivenMember(name, member.config, member.weights, member.run, member.stored, member.costs)
+        found.append(member)
+    return found
+
+
+def take_run_of_members(config: DictConfig, given: set[str]) -> None:
+    """Takes the data of the runs that members are from, or a stand-in where no member is a network.
+
+    given: the keys of the command line.
+
+    Raises:
+        UserError: a member is from a run on other data, or other data is asked for: its validation images would be
+            among those that the member was trained on.
+    """
+    method = OmegaConf.to_container(config.method, resolve=True)
+    members = given_members(method["members"], method.get("split"))
+    runs = [member for member in members if member.run is not None and (member.run / RESOLVED).is_file()]
+    asked = sorted(key for key in given if key.split(".")[0] in ("data", "experiment"))
+    if all(member.config is None for member in members):
+        if asked:
+            raise UserError(f"{asked[0]} has no meaning: all of method.members are stored outputs; leave it out")
+        data: Any = {"_target_": "src.data.no_images.NoImages", "num_classes": _classes(members[0])}
+    elif runs:
+        data = _data_of_runs(runs)
+        _check_asked(config, data, asked, runs[0])
+    else:
+        return
+    with open_dict(config):
+        config.data = data
+
+
+def _classes(member: GivenMember) -> int:
+    path, _ = member.stored[PARTS[0]]
+    return read_outputs(path, member.name).softmax.shape[1]
+
+
+def _data_of_runs(runs: Sequence[GivenMember]) -> DictConfig:
+    first = OmegaConf.load(runs[0].run / RESOLVED).data
+    for member in runs[1:]:
+        theirs = OmegaConf.load(member.run / RESOLVED).data
+        for key in sorted({*first, *theirs} - set(MAY_DIFFER)):
+            if first.get(key) != theirs.get(key):
+                raise UserError(
+                    f"member {member.name} was trained with data.{key}={theirs.get(key)} and {runs[0].name} with "
+                    f"data.{key}={first.get(key)}: all must have the same images and the same split, so that none is "
+                    f"judged by images that it was trained on"
+                )
+    return first
+
+
+def _check_asked(config: DictConfig, data: DictConfig, asked: Sequence[str], first: GivenMember) -> None:
+    for key in asked:
+        name = key.removeprefix("data.")
+        if key in ("data", "experiment"):
+            if config.data.get("name") != data.get("name"):
+                raise UserError(
+                    f"data={config.data.get('name')}: member {first.name} was trained on data={data.get('name')}; "
+                    "leave data out"
+                )
+            continue
+        value = OmegaConf.select(config, key)
+        if name.split(".")[0] in MAY_DIFFER:
+            OmegaConf.update(data, name, value, force_add=True)
+        elif OmegaConf.select(data, name) != value:
+            raise UserError(
+                f"{key}={value}: member {first.name} was trained with {key}={OmegaConf.select(data, name)}, and "
+                f"members must be judged by images that they have not seen: leave {key} out"
+            )

@@ -1,0 +1,114 @@
+"""What `method.members` may name, and which members cannot be judged together."""
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from src.errors import UserError
+from src.runtime.members import given_members, take_run_of_members
+from tests.cascading import stored
+
+DATA = {"_target_": "src.data.digits.DigitsData", "name": "digits", "seed": 0, "val_fraction": 0.2, "batch_size": 64}
+
+
+def run_folder(path, **data):
+    (path / ".hydra").mkdir(parents=True)
+    (path / "architecture.yaml").write_text("_target_: torch.nn.Identity\n")
+    (path / "weights.pt").write_bytes(b"")
+    OmegaConf.save({"data": {**DATA, **data}}, path / ".hydra" / "resolved.yaml")
+    return str(path)
+
+
+def config(*members, **data):
+    return OmegaConf.create({"method": {"members": list(members), "split": None}, "data": {**DATA, **data}})
+
+
+def test_the_data_of_the_first_run_is_taken(tmp_path):
+    runs = [run_folder(tmp_path / name, seed=7, batch_size=size) for name, size in (("a", 8), ("b", 16))]
+    made = config(*runs)
+    take_run_of_members(made, set())
+    assert made.data.seed == 7
+    assert made.data.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("seed", 1), ("name", "mnist"), ("val_fraction", 0.1), ("limit", 100), ("mean", [0.5])]
+)
+def test_a_member_of_another_split_or_other_images_is_refused_by_name(key, value, tmp_path):
+    """It may have been trained on the images that it would be judged by."""
+    runs = [run_folder(tmp_path / "a"), run_folder(tmp_path / "b", **{key: value})]
+    with pytest.raises(UserError, match=f"member b was trained with data.{key}=.* and a with data.{key}="):
+        take_run_of_members(config(*runs), set())
+
+
+def test_other_data_on_the_command_line_is_refused_and_a_batch_size_is_not(tmp_path):
+    folder = run_folder(tmp_path / "a")
+    made = config(folder, batch_size=5)
+    take_run_of_members(made, {"data.batch_size"})
+    assert made.data.batch_size == 5
+    with pytest.raises(UserError, match=r"data.seed=3: member a was trained with data.seed=0"):
+        take_run_of_members(config(folder, seed=3), {"data.seed"})
+    with pytest.raises(UserError, match="data=mnist: member a was trained on data=digits; leave data out"):
+        take_run_of_members(config(folder, name="mnist"), {"data"})
+
+
+def test_stored_outputs_need_no_data(tmp_path):
+    made = config(*stored(tmp_path))
+    take_run_of_members(made, set())
+    assert made.data._target_ == "src.data.no_images.NoImages"
+    assert made.data.num_classes == 5
+    with pytest.raises(UserError, match=r"data has no meaning: all of method.members are stored outputs"):
+        take_run_of_members(config(*stored(tmp_path)), {"data"})
+
+
+def test_runs_of_one_folder_name_are_told_apart(tmp_path):
+    runs = [run_folder(tmp_path / name / "0") for name in ("first", "second")]
+    assert [member.name for member in given_members(runs)] == ["first/0", "second/0"]
+
+
+def test_flat_outputs_are_split_where_the_config_says(tmp_path):
+    values = {"labels": np.arange(4) % 2, "logits": np.eye(4, 2, dtype=np.float32), "macs": 5}
+    np.savez(tmp_path / "a.npz", **values)
+    (member,) = given_members([str(tmp_path / "a.npz")], 3)
+    assert member.stored["validation"][1] == slice(None, 3)
+    assert member.stored["test"][1] == slice(3, None)
+    with pytest.raises(UserError, match=r"holds its samples in one set: give method.split"):
+        given_members([str(tmp_path / "a.npz")])
+
+
+def mapping(**more):
+    return {"name": "a", "model": {"_target_": "torch.nn.Identity"}, "weights": "none.pt", **more}
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([], "method.members is empty"),
+        ("run", "it must be a list of run folders, models or files"),
+        (["nowhere"], r"method.members\[0\]=nowhere: there is no such run folder, file or pool"),
+        ([3], r"method.members\[0\]=3 is not allowed; it must be a text"),
+        ([mapping()], "member a: there are no weights at none.pt"),
+        ([mapping(model=None)], r"method.members\[0\] has no model"),
+        ([mapping(mac=3)], r"a key of method.members\[0\]='mac' is not known; did you mean 'macs'"),
+    ],
+)
+def test_what_names_no_member_is_told(entries, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=told):
+        given_members(entries)
+
+
+def test_a_run_without_weights_and_one_member_twice_are_told(tmp_path):
+    folder = run_folder(tmp_path / "a")
+    with pytest.raises(UserError, match="two members of the pool are called"):
+        given_members([folder, folder])
+    (tmp_path / "a" / "weights.pt").unlink()
+    with pytest.raises(UserError, match=r"there are no weights at .*/a/weights.pt"):
+        given_members([folder])
+
+
+def test_a_part_that_lacks_a_member_is_told(tmp_path):
+    (entry,) = stored(tmp_path)
+    (tmp_path / "test" / "m2.npz").unlink()
+    with pytest.raises(UserError, match="member m2: its test outputs are missing"):
+        given_members([entry])
