@@ -15,7 +15,8 @@ from callbacks.run_checkpoint import RunCheckpoint
 from src.cascades.imported import PARTS
 from src.cascades.pool import COST_FIELDS
 from src.cascades.thinning import thin
-from src.errors import UserError, check_choice, check_whole
+from src.errors import UserError, check_choice, check_range, check_whole
+from src.evolution.variation import Variation
 from src.methods.cascade_measures import Architecture, measured
 from src.methods.cascade_searchers import SEARCHERS, CascadeSearcher, Known, dominant, timed
 from src.methods.encas import ENCAS
@@ -37,11 +38,17 @@ class CascadeSearch(pl.Callback):
         searcher: "gomea" (MO-GOMEA, as in ENCAS), "nsga2", "random", "greedy" (Streeter's cascades, whose members do
             not average) or "exact" (short cascades only).
         evaluations: unique cascades at most, of the first three.
+        mutation, elite: of MO-GOMEA, see `Variation`; both 0: the published algorithm.
     """
 
-    def __init__(self, searcher: str = "gomea", evaluations: int = 600_000) -> None:
+    def __init__(
+        self, searcher: str = "gomea", evaluations: int = 600_000, mutation: float = 0.2, elite: float = 0.5
+    ) -> None:
         self.searcher = check_choice("method.searcher", searcher, SEARCHERS)
         self.evaluations = check_whole("method.evaluations", evaluations, 1)
+        self.variation = Variation(
+            check_range("method.mutation", mutation, 0, 1), check_range("method.elite", elite, 0, 1)
+        )
         self._known: Known | None = None
         self._running: CascadeSearcher | None = None
 
@@ -94,6 +101,7 @@ class CascadeSearch(pl.Callback):
             pl_module.ensemble,
             self._known,
             stop.check,
+            self.variation,
         )
         cascades, seconds = timed(self._running.front)
         single: list[Architecture] = [{"members": [name], "thresholds": []} for name in pool.names]

@@ -132,6 +132,7 @@ OTHER_METHODS = {
         ([None], "split thin reference"),
         ([None, 1.5, HUGE], "max_macs"),
         ([0, 1.5], "thin"),
+        ([0], "mutation elite"),
         ([1.5], "memory_gb"),
         ([True], "ensemble"),
         ([HUGE], "evaluations latency_repeats"),
@@ -143,7 +144,6 @@ OTHER_METHODS = {
 def members(method: str, folder) -> list[str]:
     """What a method needs that has no default."""
     return [f"method.members={stored(folder)}"] if method == "encas" else []
-
 
 
 @pytest.mark.slow

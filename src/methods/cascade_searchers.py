@@ -18,6 +18,7 @@ from src.evolution.budget import UniqueEvaluations
 from src.evolution.mo_gomea import mo_gomea
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.random_rows import random_rows
+from src.evolution.variation import Variation
 from src.methods.cascade_measures import Architecture, answers, architectures_of, gap_architecture
 
 BY_ROWS: dict[str, Callable[..., None]] = {"gomea": mo_gomea, "nsga2": nsga2, "random": random_rows}
@@ -38,6 +39,7 @@ class CascadeSearcher:
         ensemble: all members answer every sample: rows are K member numbers, in no order.
         known: rows and objectives of an earlier run that was stopped. The search goes through them without evaluating.
         check: called now and then; what it raises ends the search.
+        variation: of MO-GOMEA, beyond the published algorithm.
 
     Attributes:
         done, total: cascades looked at, and how many there will be at most.
@@ -54,9 +56,11 @@ class CascadeSearcher:
         ensemble: bool = False,
         known: Known | None = None,
         check: Callable[[], None] = lambda: None,
+        variation: Variation | None = None,
     ) -> None:
         self.evaluator, self.searcher, self.cost, self.ensemble = evaluator, searcher, cost, ensemble
         self.budget, self.seed, self.known, self.check = evaluations, seed, known, check
+        self.own = {"variation": variation} if searcher == "gomea" else {}
         self.slots, self.levels = evaluator.slots, len(evaluator.grid)
         self.done, self.total = 0, self._total()
         self.best: tuple[float, float] | None = None
@@ -99,7 +103,8 @@ class CascadeSearcher:
             self.check()
             self.done = evaluations.used
 
-        BY_ROWS[self.searcher](evaluations, genes[: self.slots] if self.ensemble else genes, self.seed, report=report)
+        genes = genes[: self.slots] if self.ensemble else genes
+        BY_ROWS[self.searcher](evaluations, genes, self.seed, report=report, **self.own)
         self.done = evaluations.used
         return self._expanded(evaluations.archive.rows)
 
