@@ -35,14 +35,14 @@ class CascadeSearch(pl.Callback):
     The single members join what was found, so that the front begins with the cheapest of them.
 
     Args:
-        searcher: "gomea" (MO-GOMEA, as in ENCAS), "nsga2", "random", "greedy" (Streeter's cascades, whose members do
-            not average) or "exact" (short cascades only).
-        evaluations: unique cascades at most, of the first three.
+        searcher: "auto" (exact where that takes seconds, else gomea), "gomea" (MO-GOMEA, as in ENCAS), "nsga2",
+            "random", "greedy" (Streeter's cascades, whose members do not average) or "exact" (all there are).
+        evaluations: unique cascades at most, of gomea, nsga2 and random.
         mutation, elite: of MO-GOMEA, see `Variation`; both 0: the published algorithm.
     """
 
     def __init__(
-        self, searcher: str = "gomea", evaluations: int = 600_000, mutation: float = 0.2, elite: float = 0.5
+        self, searcher: str = "auto", evaluations: int = 600_000, mutation: float = 0.2, elite: float = 0.5
     ) -> None:
         self.searcher = check_choice("method.searcher", searcher, SEARCHERS)
         self.evaluations = check_whole("method.evaluations", evaluations, 1)

@@ -29,7 +29,8 @@ class ParetoReport(pl.Callback):
     """Writes the Pareto front and the report page of a search into the run folder.
 
     Of the module it uses `candidates` and, where they are there: `prefix` (of the names of its metrics), `description`
-    (dict of short texts: method, model, data, ...), `base_network` (dict with macs, params and, if known, name and
+    (dict of short texts: method, model, data, ...), `candidate_cells(candidate)` (dict of texts for the table of
+    the front), `base_network` (dict with macs, params and, if known, name and
     error), `epochs_per_trial` (the learning curves break between candidates, each has a training of its own) and
     `report_figures()` (list of (heading, caption, plotly figure)); a figure headed "Widths" replaces the one that is
     drawn here.
@@ -134,7 +135,7 @@ class ParetoReport(pl.Callback):
         front = pareto_front(candidates, self._objectives(pl_module))
         tables = [
             (_comparison_heading(comparison), comparison_cells(comparison)),
-            (_front_heading(front), _front_rows(front)),
+            (_front_heading(front), _front_rows(front, pl_module)),
         ]
         facts = description | _facts(candidates, front)
         write_report(self.path, _title(pl_module, description), facts, tables, self._figures(pl_module, comparison))
@@ -228,7 +229,7 @@ def _evenly(front: Sequence[Candidate]) -> Sequence[Candidate]:
     return front[::-1][::step][::-1]
 
 
-def _front_rows(front: Sequence[Candidate]) -> list[dict]:
+def _front_rows(front: Sequence[Candidate], pl_module) -> list[dict]:
     """Rows for people, from few MACs to many."""
     return [
         {
@@ -237,6 +238,7 @@ def _front_rows(front: Sequence[Candidate]) -> list[dict]:
             "MACs": quantities.amount(c.macs),
             "parameters": quantities.amount(c.params),
             **({"widths": quantities.width_summary(c.widths)} if c.widths else {}),
+            **(pl_module.candidate_cells(c) if hasattr(pl_module, "candidate_cells") else {}),
             **{name.replace("_", " "): quantities.figure(value) for name, value in c.extra.items()},
             "epoch": str(c.step + 1),
             "seconds": quantities.seconds(c.seconds),

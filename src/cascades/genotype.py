@@ -49,6 +49,14 @@ def canonical(rows: np.ndarray, repeats: str = "refuse") -> np.ndarray:
     return np.concatenate([members, before], 1)
 
 
+def without_idle(rows: np.ndarray, reached: np.ndarray, repeats: str = "refuse") -> np.ndarray:
+    """Canonical rows (B, 2K - 1) without the members that no sample comes to; `reached` (B, K) is of canonical rows."""
+    rows = canonical(rows, repeats)
+    slots = slots_of(rows)
+    members = np.where(reached > 0, rows[:, :slots], 0)
+    return canonical(np.concatenate([members, rows[:, slots:]], 1), repeats)
+
+
 def lengths(rows: np.ndarray) -> np.ndarray:
     """How many members the cascades of canonical rows have: (B,)."""
     return (rows[:, : slots_of(rows)] > 0).sum(1)
@@ -59,7 +67,9 @@ def decode(row: np.ndarray, values: np.ndarray) -> CascadePlan:
     slots = (len(row) + 1) // 2
     length = int((row[:slots] > 0).sum())
     members = tuple(int(number) - 1 for number in row[:length])
-    return CascadePlan(members, tuple(float(values[index]) for index in row[slots : slots + max(length - 1, 0)]))
+    # 0.98 rather than 0.9800000190734863: rounded to float32 it is the same number
+    thresholds = tuple(float(str(values[index])) for index in row[slots : slots + max(length - 1, 0)])
+    return CascadePlan(members, thresholds)
 
 
 def alphabet(members: int, slots: int, levels: int) -> np.ndarray:

@@ -52,7 +52,6 @@ class Trace:
         stack = node.meta.get("nn_module_stack") or {}
         return next(reversed(stack), "") or "the model itself"
 
-
     @staticmethod
     def module_of_tensor(tensor: str) -> str:
         return tensor.rpartition(".")[0] or "the model itself"

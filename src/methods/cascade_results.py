@@ -150,10 +150,10 @@ def spelled(cascade: dict[str, Any]) -> str:
     """A cascade in words: its members, and up to which confidence an image goes on."""
     members = cascade["members"]
     if "gaps" in cascade:
-        steps = [f"below a gap of {gap:.3g} {name}" for gap, name in zip(cascade["gaps"], members[1:], strict=True)]
+        steps = [f" [gap < {gap:.3g}] > {name}" for gap, name in zip(cascade["gaps"], members[1:], strict=True)]
     else:
-        steps = [f"up to {t:.3g} {name}" for t, name in zip(cascade["thresholds"], members[1:], strict=True)]
-    return ", ".join([members[0], *steps])
+        steps = [f" [<= {t:.3g}] > {name}" for t, name in zip(cascade["thresholds"], members[1:], strict=True)]
+    return "".join([members[0], *steps])
 
 
 def _row(name: str, params: float | None, values: dict[str, float], val_error: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from src.cascades.evaluation import CascadeEvaluator
 from src.cascades.exact import count_cascades, exact_front
 from src.cascades.exact_ensembles import exact_ensembles
-from src.cascades.genotype import alphabet, canonical
+from src.cascades.genotype import alphabet, canonical, without_idle
 from src.cascades.greedy import ALPHAS, greedy_cascades
 from src.cascades.thinning import front_indices
 from src.errors import UserError
@@ -22,8 +22,9 @@ from src.evolution.variation import Variation
 from src.methods.cascade_measures import Architecture, answers, architectures_of, gap_architecture
 
 BY_ROWS: dict[str, Callable[..., None]] = {"gomea": mo_gomea, "nsga2": nsga2, "random": random_rows}
-SEARCHERS = (*BY_ROWS, "greedy", "exact")
-_SECONDS = 3 * 10**7  # cascades of which the exact front is known within a minute
+SEARCHERS = ("auto", *BY_ROWS, "greedy", "exact")
+_SECONDS = 10**9  # cascades of which the exact front is known within some ten seconds
+_AT_ONCE = 3 * 10**7  # and within one: to compare another search with it
 Known = tuple[np.ndarray, np.ndarray]
 
 
@@ -32,7 +33,7 @@ class CascadeSearcher:
 
     Args:
         evaluator: of the samples that the search sees.
-        searcher: of `SEARCHERS`.
+        searcher: of `SEARCHERS`; "auto": "exact" where that takes seconds, else "gomea".
         cost: "macs", "latency" or "params".
         evaluations: budget of unique cascades, of a search by rows.
         seed: of all draws.
@@ -58,22 +59,32 @@ class CascadeSearcher:
         check: Callable[[], None] = lambda: None,
         variation: Variation | None = None,
     ) -> None:
-        self.evaluator, self.searcher, self.cost, self.ensemble = evaluator, searcher, cost, ensemble
+        self.evaluator, self.cost, self.ensemble = evaluator, cost, ensemble
         self.budget, self.seed, self.known, self.check = evaluations, seed, known, check
-        self.own = {"variation": variation} if searcher == "gomea" else {}
         self.slots, self.levels = evaluator.slots, len(evaluator.grid)
+        self.count = self._count()
+        self.quickly_exact = evaluator.repeats == "refuse" and self.count <= _SECONDS
+        self.searcher = searcher if searcher != "auto" else "exact" if self.quickly_exact else "gomea"
+        self.own = {"variation": variation} if self.searcher == "gomea" else {}
         self.done, self.total = 0, self._total()
         self.best: tuple[float, float] | None = None
         self._seen: list[Known] = []
+        self._exact_rows: np.ndarray | None = None
+
+    def _count(self) -> int:
+        """All cascades, or ensembles, of different members."""
+        members = len(self.evaluator.pool)
+        if self.ensemble:
+            return sum(math.comb(members, size) for size in range(1, self.slots + 1))
+        return count_cascades(members, self.slots, self.levels)
 
     def _total(self) -> int:
-        members = len(self.evaluator.pool)
-        self._count = count = count_cascades(members, self.slots, self.levels)
-        if self.ensemble:
-            self._count = count = sum(math.comb(members, size) for size in range(1, self.slots + 1))
-        if self.searcher in ("greedy", "exact"):
-            return members * len(ALPHAS) if self.searcher == "greedy" else count
-        return self.budget if self.evaluator.repeats == "charge" else min(self.budget, count + 1)  # one of no member
+        if self.searcher == "exact":
+            return self.count
+        if self.searcher == "greedy":
+            return len(self.evaluator.pool) * len(ALPHAS)
+        # one more of no member
+        return self.budget if self.evaluator.repeats == "charge" else min(self.budget, self.count + 1)
 
     def front(self) -> list[Architecture]:
         """Searches; the cascades that no other one dominates, in no order."""
@@ -81,11 +92,12 @@ class CascadeSearcher:
         if self.searcher == "greedy":
             return self._greedy()
         rows = self._exact() if self.searcher == "exact" else self._by_rows()
+        rows = without_idle(rows, self.evaluator.counts(rows)[1], self.evaluator.repeats)
         return architectures_of(rows, names, grid, self.evaluator.repeats)
 
     def exact(self) -> list[tuple[float, float]] | None:
         """Error and cost of the exact front, where that takes seconds; the rule of greedy cascades is another one."""
-        if self.searcher == "greedy" or self.evaluator.repeats != "refuse" or self._count > _SECONDS:
+        if self.searcher != "exact" and (self.searcher == "greedy" or not self.quickly_exact or self.count > _AT_ONCE):
             return None
         rows = self._exact()
         return [tuple(point) for point in self.evaluator.objectives(rows, ("error", self.cost)).tolist()]
@@ -133,6 +145,8 @@ class CascadeSearcher:
             self.best = min(tuple(least.tolist()), self.best or (math.inf, math.inf))
 
     def _exact(self) -> np.ndarray:
+        if self._exact_rows is not None:
+            return self._exact_rows
         if self.evaluator.repeats != "refuse":
             raise UserError("method.searcher=exact looks at cascades of different members: give method.repeats=refuse")
 
@@ -143,8 +157,10 @@ class CascadeSearcher:
 
         tables, costs = self.evaluator.tables, self.evaluator.pool.costs(self.cost)
         if self.ensemble:
-            return exact_ensembles(tables, costs, self.slots, report)[0]
-        return exact_front(tables, costs, self.slots, self.cost != "params", report)[0]
+            self._exact_rows = exact_ensembles(tables, costs, self.slots, report)[0]
+        else:
+            self._exact_rows = exact_front(tables, costs, self.slots, self.cost != "params", report)[0]
+        return self._exact_rows
 
     def _greedy(self) -> list[Architecture]:
         if self.ensemble or self.cost == "params":

@@ -22,7 +22,7 @@ from src.cascades.imported import PARTS
 from src.cascades.pool import COSTS, Pool
 from src.cascades.thresholds import ThresholdGrid
 from src.errors import UserError, check_choice, check_flag, check_range, check_whole
-from src.methods.cascade_results import CascadeResults
+from src.methods.cascade_results import CascadeResults, spelled
 from src.methods.encas_members import cascade_config
 from src.methods.pool_module import PoolModule
 from src.reporting.candidates import Candidate, best_candidate
@@ -178,6 +178,10 @@ class ENCAS(PoolModule):
     def remark(self) -> str:
         text = f"{self.evaluations[0]:,} cascades were looked at" if self.evaluations else "no cascade was looked at"
         return f"{text}; {self.results.remark()}" if self.results else text
+
+    def candidate_cells(self, candidate: Candidate) -> dict[str, str]:
+        """What a candidate is, for the table of the report."""
+        return {"cascade": spelled(candidate.architecture)}
 
     def report_figures(self) -> list:
         return (self.results or CascadeResults(self)).figures() if self.candidates else []

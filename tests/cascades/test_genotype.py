@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.cascades.genotype import CascadePlan, alphabet, canonical, decode, lengths
+from src.cascades.genotype import CascadePlan, alphabet, canonical, decode, lengths, without_idle
 from src.cascades.thresholds import ThresholdGrid
 
 
@@ -26,8 +26,14 @@ def test_canonical_rows_stay():
     assert (lengths(canonical(rows)) <= 3).all()
 
 
+def test_members_that_no_sample_comes_to_are_left_out():
+    """Else a network is stored and loaded that never answers."""
+    rows, reached = np.array([[3, 5, 1, 2, 10, 0, 30]]), np.array([[9, 4, 0, 0]])
+    assert without_idle(rows, reached).tolist() == [[3, 5, 0, 0, 10, 0, 0]]
+
+
 def test_decoded():
     grid = ThresholdGrid(51)
-    assert decode(np.array([3, 5, 0, 0, 30, 0, 0]), grid.values) == CascadePlan((2, 4), (float(np.float32(0.6)),))
+    assert decode(np.array([3, 5, 0, 0, 30, 0, 0]), grid.values) == CascadePlan((2, 4), (0.6,))
     assert decode(np.zeros(7, np.int64), grid.values) == CascadePlan((), ())
     assert alphabet(18, 3, 51).tolist() == [19, 19, 19, 51, 51]
