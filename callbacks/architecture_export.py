@@ -2,7 +2,8 @@
 
 When to use: in every search. The files are written once, at the end of a search that has ended by itself: a run folder
 with an `architecture.yaml` holds a result, one without does not. Each member of the Pareto front lies in
-`front/candidate_<id>.yaml`, and can be trained, or searched on, as the found one. What has no model config, a
+`front/candidate_<id>.yaml`, and can be trained, or searched on, as the found one (a cascade is not trained but
+tested, `test_only=true`, with the weights that `method=encas` keeps there). What has no model config, a
 cascade of stored outputs say, is left out.
 """
 

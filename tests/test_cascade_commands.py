@@ -43,7 +43,7 @@ def searched(members: list[str], *more: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_cascade_of_trained_networks_is_what_the_search_said(trained, tmp_path):
-    """Searched on stored outputs, tested by train.py as a network: the same errors and MACs."""
+    """Searched on stored outputs, tested by train.py as a network: the same errors and MACs; so for all of the front."""
     folder, live = tmp_path / "cascade", tmp_path / "live"
     output = completed(searched(trained, *ONE_DEVICE, "method.searcher=exact", "seed=5", f"hydra.run.dir={folder}"))
     assert "hypervolume" in output
@@ -54,11 +54,19 @@ def test_a_cascade_of_trained_networks_is_what_the_search_said(trained, tmp_path
     (tested,) = rows(live / "comparison.csv")
     for key in ("val_error", "test_error", "macs"):
         assert float(tested[key]) == pytest.approx(float(found[key]), rel=1e-5)
+    front = sorted(rows(folder / "front_test.csv"), key=lambda row: row["members"].count(","))
+    for line in (front[0], front[-1]):  # of one member, and of several
+        given = [f"architecture={folder}/front/candidate_{line['id']}.yaml", "test_only=true", *DATA[-3:], *ONE_DEVICE]
+        completed(["train.py", *given, f"hydra.run.dir={tmp_path / line['id']}"])
+        (tested,) = rows(tmp_path / line["id"] / "comparison.csv")
+        for key, named in {"val_error": "val_error", "test_error": "test_error", "macs": "test_macs"}.items():
+            assert float(tested[key]) == pytest.approx(float(line[named]), rel=1e-5)
     config = architecture(folder)
     assert config["_target_"] == "src.networks.cascade.Cascade"
     assert len(config["thresholds"]) == len(config["members"]) - 1
     # a cascade is a member like any other
-    completed(searched([trained[0], str(folder)], *ONE_DEVICE, f"hydra.run.dir={tmp_path / 'again'}"))
+    other = f"{folder}/front/candidate_{front[-1]['id']}.yaml"
+    completed(searched([trained[0], str(folder), other], *ONE_DEVICE, f"hydra.run.dir={tmp_path / 'again'}"))
     assert (tmp_path / "again" / "architecture.yaml").is_file()
 
 

@@ -7,13 +7,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from src.cascades.imported import PARTS
 from src.cascades.pool import COST_FIELDS
-from src.errors import UserError
 from src.methods.cascade_measures import measured, stages_of
-from src.methods.final_training import load_weights
+from src.methods.encas_members import member_network
+from src.methods.weights import load_members
 from src.reporting import quantities
 from src.reporting.candidates import Candidate
 from src.reporting.cascade_figures import (
@@ -86,18 +86,20 @@ class CascadeResults:
         values = self._singles_on_test[member.name]
         return _row(f"{role} {member.name}", member.params, values, self.module.singles[index])
 
-    def network(self) -> nn.Module | None:
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """The state dict of each member, by its name, of all cascades of the front that have a model config."""
+        cascades = [c.architecture["members"] for c in self.front if self.module.candidate_config(c) is not None]
+        used = {name for members in cascades for name in members}
+        networks = {g.name: member_network(g, self.module.input_shape) for g in self.module.given if g.name in used}
+        return {name: dict(network.state_dict()) for name, network in networks.items()}
+
+    def network(self, weights: dict[str, dict[str, Tensor]]) -> nn.Module | None:
         """The found cascade with the weights of its members; None where it has no model config."""
         config = self.module.candidate_config(self.found)
         if config is None:
             return None
         network = network_from(config)
-        given = {given.name: given for given in self.module.given}
-        for name, member in zip(config["names"], network.members, strict=True):
-            try:
-                load_weights(member, given[name].weights)
-            except UserError as error:
-                raise UserError(f"member {name}: {error}") from error
+        load_members(network, weights)
         return network.eval()
 
     def remark(self) -> str:

@@ -26,6 +26,9 @@ from src.methods.cascade_results import CascadeResults, spelled
 from src.methods.encas_members import cascade_config
 from src.methods.pool_module import PoolModule
 from src.reporting.candidates import Candidate, best_candidate
+from src.runtime.architecture import FRONT
+from src.runtime.checkpoints import save_whole
+from src.runtime.members import WEIGHTS
 from src.spaces.space import macs_of_bound
 
 COLUMNS = {"latency": "latency_ms"}  # of candidates.csv, where an objective has another name there
@@ -167,13 +170,19 @@ class ENCAS(PoolModule):
         return self.candidate_config(chosen) if chosen else None
 
     def compare(self, recipe, name: str, data, loggers, progress) -> tuple[list[dict[str, Any]], nn.Module | None]:
-        """The rows of the final table and the found network; nothing is trained, and `recipe` is not used."""
+        """The rows of the final table and the found network; nothing is trained, and `recipe` is not used.
+
+        The weights of all members of the front are kept, once, in `front/weights.pt`: any cascade of it can be tested.
+        """
         self.results = CascadeResults(self)
         self.store(self.trainer, data, PARTS[1], self.results.names)
         if rank_zero_only.rank != 0:
             return [], None
         rows = self.results.measured(self.run_folder / "front_test.csv")
-        return rows, self.results.network()
+        weights = self.results.weights()
+        if weights:
+            save_whole(weights, self.run_folder / FRONT / WEIGHTS)
+        return rows, self.results.network(weights)
 
     def remark(self) -> str:
         text = f"{self.evaluations[0]:,} cascades were looked at" if self.evaluations else "no cascade was looked at"

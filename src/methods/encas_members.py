@@ -9,7 +9,8 @@ from src.cascades.pool import Member
 from src.errors import UserError
 from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
-from src.methods.final_training import check_accepts, load_weights
+from src.methods.final_training import check_accepts
+from src.methods.weights import load_weights
 from src.networks.cascade import Cascade
 from src.networks.cascade_macs import fill_macs
 from src.runtime.build import network_from

@@ -20,9 +20,10 @@ from src.graph.channel_graph import channel_graph
 from src.graph.cost import cost_polynomial
 from src.methods.cascade_testing import check_cascade, measured_macs
 from src.methods.training_module import TrainingModule
+from src.methods.weights import load_weights
 from src.networks.cascade import Cascade
 from src.runtime.build import network_from
-from src.runtime.checkpoints import CheckpointError, RunState, load_checked, part_name
+from src.runtime.checkpoints import RunState, part_name
 from src.runtime.preparation import partial
 from src.runtime.ranks.stopping import stop_if_told
 from src.runtime.seeds import seeded
@@ -208,12 +209,3 @@ def check_accepts(network: nn.Module, input_shape: tuple[int, int, int]) -> None
             "data.channels and data.image_size fit the images to a model"
         ) from error
     network.train(mode)
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Loads a state dict (`weights.pt`) into `network`; raises `UserError` where it does not fit."""
-    try:
-        network.load_state_dict(load_checked(path))
-    except (CheckpointError, RuntimeError, TypeError, AttributeError) as error:
-        text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        raise UserError(f"the weights {path} cannot be loaded into this architecture: {text[:300]}") from error

@@ -18,7 +18,7 @@ from src.networks.cascade_rule import half_softmax, log_means, mean, undecided
 
 NOT_TRAINED = (
     "a cascade is not trained: train each of its members, and test the cascade with its weights by "
-    "architecture=<its run folder> test_only=true"
+    "architecture=<its run folder, or file in front/> test_only=true"
 )
 
 

@@ -3,6 +3,7 @@
 An entry is one of
 
     outputs/<run folder>                               a run of this project: its architecture.yaml and weights.pt
+    outputs/<run folder>/front/candidate_2.yaml        a cascade of the front of a run of method=encas
     {name: a, model: <model config>, weights: a.pt}    any network; model may be an architecture.yaml too
     a.npz, or a folder of such files                   stored outputs, see `src.cascades.imported`
     a folder with validation/ and test/                the same, files of the same names, for search and report
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from src.cascades.imported import PARTS, member_files, read_header, read_outputs
 from src.cascades.pool import check_names
 from src.errors import UserError, check_choice, check_text, check_whole
-from src.runtime.architecture import FILE_NAME, load_architecture
+from src.runtime.architecture import FILE_NAME, FRONT, load_architecture
 
 RESOLVED = Path(".hydra") / "resolved.yaml"
 WEIGHTS = "weights.pt"
@@ -69,6 +70,8 @@ def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
         path = Path(check_text(f"method.members[{number}]", entry)).expanduser()
         if (path / FILE_NAME).is_file() or (path / ".hydra").is_dir():
             members.append(_from_run(path))
+        elif path.suffix == ".yaml" and path.is_file():
+            members.append(_from_front(path))
         elif not path.exists():
             raise UserError(f"method.members[{number}]={entry}: there is no such run folder, file or pool")
         else:
@@ -99,6 +102,13 @@ def _from_run(folder: Path) -> GivenMember:
     return GivenMember(
         folder.resolve().name, load_architecture(folder), _weights(str(folder), folder / WEIGHTS), folder
     )
+
+
+def _from_front(path: Path) -> GivenMember:
+    folder, run = path.resolve().parent, path.resolve().parent.parent
+    if folder.name != FRONT:
+        raise UserError(f"{path} is not of the front of a run: give the run folder, or a file in its {FRONT}/")
+    return GivenMember(f"{run.name}/{path.stem}", load_architecture(path), _weights(str(path), folder / WEIGHTS), run)
 
 
 def _weights(name: str, path: Path) -> Path:
@@ -144,7 +154,7 @@ def _named_apart(members: list[GivenMember]) -> list[GivenMember]:
     found = []
     for member in members:
         if member.run is not None and member.name in twice:
-            name = "/".join(member.run.resolve().parts[-2:])
+            name = f"{member.run.resolve().parent.name}/{member.name}"
             member = GivenMember(name, member.config, member.weights, member.run, member.stored, member.costs)
         found.append(member)
     return found

@@ -97,10 +97,15 @@ def run_state(config: DictConfig, folder: Path) -> RunState:
     return state
 
 
-def _origin(config: DictConfig) -> Path:
-    """The run folder that `architecture` names, itself or by a file in it."""
+def _folder(config: DictConfig) -> Path:
+    """The folder that `architecture` names, itself or by a file in it."""
     path = Path(config.architecture).expanduser().resolve()
-    folder = path if path.is_dir() else path.parent
+    return path if path.is_dir() else path.parent
+
+
+def _origin(config: DictConfig) -> Path:
+    """The run folder that `architecture` is from."""
+    folder = _folder(config)
     return folder.parent if folder.name == FRONT else folder
 
 
@@ -203,7 +208,12 @@ def weights_file(config: DictConfig) -> Path | None:
     elif config.architecture is None:
         raise UserError("test_only=true needs weights: give weights=<file>, or architecture=<run folder>")
     else:
-        path = _origin(config) / "weights.pt"
+        path = _folder(config) / "weights.pt"
+        if path.parent.name == FRONT and not path.is_file():
+            raise UserError(
+                f"there are no weights at {path}: the networks of a front are not trained yet, and cascades have those "
+                "of their members once the search has ended; leave test_only out, or give weights=<file>"
+            )
     if not path.is_file():
         raise UserError(f"there are no weights at {path.resolve()}: give weights=<file>")
     return path

@@ -67,6 +67,19 @@ def test_the_front_is_written_with_validation_and_test(tmp_path):
     assert [heading for heading, _, _ in module.report_figures()] == ["Error against cost", "Exits"]
 
 
+def test_the_weights_of_the_front_are_kept_once_and_of_stored_outputs_there_are_none(tmp_path):
+    data, module = digits(), encas(networks(), tmp_path / "networks", thin=None)
+    run(module, data=data)
+    assert not (tmp_path / "networks" / "front").exists()  # only after the test
+    compared(module, data)
+    kept = torch.load(tmp_path / "networks" / "front" / "weights.pt", weights_only=True)
+    assert kept.keys() == {name for candidate in module.candidates for name in candidate.architecture["members"]}
+    of_outputs = of_stored(tmp_path)
+    run(of_outputs)
+    compared(of_outputs, None)
+    assert not (tmp_path / "run" / "front").exists()
+
+
 def test_a_budget_chooses_within_it(tmp_path):
     whole, budgeted = of_stored(tmp_path / "a", thin=None), of_stored(tmp_path / "b", thin=None, max_macs=0.3)
     run(whole)

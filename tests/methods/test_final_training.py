@@ -7,7 +7,8 @@ import pytorch_lightning as pl
 import torch
 
 from src.errors import UserError
-from src.methods.final_training import Recipe, compare, load_weights, table_row
+from src.methods.final_training import Recipe, compare, table_row
+from src.methods.weights import load_weights
 from src.runtime.build import network_from
 from src.runtime.trainer import make_trainer
 from tests.searching import BASE, digits, settings

@@ -66,6 +66,25 @@ def test_runs_of_one_folder_name_are_told_apart(tmp_path):
     assert [member.name for member in given_members(runs)] == ["first/0", "second/0"]
 
 
+def test_a_cascade_of_a_front_is_a_member_of_its_run(tmp_path):
+    """Its data, and the weights of the front; the same file of two runs of one folder name is told apart."""
+    files = []
+    for name in ("first", "second"):
+        run_folder(tmp_path / name / "0", seed=7)
+        files.append(tmp_path / name / "0" / "front" / "candidate_2.yaml")
+        files[-1].parent.mkdir()
+        files[-1].write_text("_target_: torch.nn.Identity\n")
+        (files[-1].parent / "weights.pt").touch()
+    made = config(*map(str, files))
+    take_run_of_members(made, set())
+    assert made.data.seed == 7
+    members = given_members([str(file) for file in files])
+    assert [member.name for member in members] == ["first/0/candidate_2", "second/0/candidate_2"]
+    assert [member.weights for member in members] == [file.parent / "weights.pt" for file in files]
+    with pytest.raises(UserError, match=r"architecture.yaml is not of the front of a run: give the run folder"):
+        given_members([str(tmp_path / "first" / "0" / "architecture.yaml")])
+
+
 def test_flat_outputs_are_split_where_the_config_says(tmp_path):
     values = {"labels": np.arange(4) % 2, "logits": np.eye(4, 2, dtype=np.float32), "macs": 5}
     np.savez(tmp_path / "a.npz", **values)
