@@ -78,8 +78,20 @@ class CascadeResults:
         rows = [self._single_row("base", self.base)]
         if self.single != self.base:
             rows.append(self._single_row("single within its MACs:", self.single))
-        on_test = self._on_test[self.front.index(self.found)]
-        return [*rows, _row("found", self.found.params, on_test, self.found.error)]
+        as_good = self._as_good()
+        if as_good is not None and as_good != self.found:
+            rows.append(self._front_row(f"no worse: candidate {as_good.id}", as_good))
+        return [*rows, self._front_row("found", self.found)]
+
+    def _as_good(self) -> Candidate | None:
+        """The cheapest cascade of the front that is no worse on validation than the best single member."""
+        good = [c for c in self.front if c.error <= self.module.singles[self.base]]
+        cheapest = min(good, key=lambda c: _cost(c, self._field), default=None)
+        return cheapest if cheapest and len(cheapest.architecture["members"]) > 1 else None
+
+    def _front_row(self, name: str, candidate: Candidate) -> dict[str, Any]:
+        on_test = self._on_test[self.front.index(candidate)]
+        return _row(name, candidate.params, on_test, candidate.error)
 
     def _single_row(self, role: str, index: int) -> dict[str, Any]:
         member = self.module.members[index]
@@ -113,7 +125,7 @@ class CascadeResults:
             text += f", {hypervolume(points, reference):.5f} on test"
         if self.module.exact:
             exact = hypervolume(np.array(self.module.exact), reference)  # 0 where all errors are above the reference
-            text += f"; the exact front has {exact:.5f} on validation"
+            text += f"; the exact front, before it is thinned, has {exact:.5f} on validation"
         if self.module.candidate_config(self.found) is None:
             greedy = "gaps" in self.found.architecture
             why = "its members do not average" if greedy else "of a member only the outputs are known"
