@@ -43,7 +43,7 @@ def searched(members: list[str], *more: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_cascade_of_trained_networks_is_what_the_search_said(trained, tmp_path):
-    """Searched on stored outputs, tested by train.py as a network: the same errors and MACs; so for all of the front."""
+    """Searched on stored outputs, tested by train.py as networks of the same errors and MACs: the found, and others."""
     folder, live = tmp_path / "cascade", tmp_path / "live"
     output = completed(searched(trained, *ONE_DEVICE, "method.searcher=exact", "seed=5", f"hydra.run.dir={folder}"))
     assert "hypervolume" in output

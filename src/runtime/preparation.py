@@ -191,7 +191,7 @@ def model_name(config: DictConfig) -> str:
     if config.get("method") and "members" in config.method:
         return f"{len(config.method.members)} members"
     if config.architecture is not None:
-        folder, path = _origin(config), Path(config.architecture)
+        folder, path = _origin(config), Path(config.architecture).resolve()
         return f"{folder.name} {path.stem}" if path.parent.name == FRONT else folder.name
     choice = HydraConfig.get().runtime.choices.model
     taken = config.get("method") and config.method.get("supernet") is not None and "model" not in _given()
