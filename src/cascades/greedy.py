@@ -1,4 +1,4 @@
-"""The greedy cascade of Streeter (Approximation Algorithms for Cascading Prediction Models, ICML 2018; spec 2.8).
+"""The greedy cascade of Streeter (Approximation Algorithms for Cascading Prediction Models, ICML 2018), as ENCAS compares with it.
 
 Its stages do not average: a member answers what it is sure of, which is where the gap between its two largest logits
 is at least a threshold, and its answers are final. For a reference member r and a factor alpha, U being the samples

@@ -1,4 +1,4 @@
-"""From many cascades to the few to keep: the front of (error, cost), and the paper's thinning of it (spec 2.7)."""
+"""From many cascades to the few to keep: the front of (error, cost), and the paper's thinning of it."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def thin(errors: np.ndarray, costs: np.ndarray, step: float = 0.1) -> np.ndarray
     """The cascades that the paper keeps of a validation front, as indices by increasing cost.
 
     They are scanned from the cheapest to the costliest, and one is kept only if its VALIDATION accuracy (100 - error,
-    percent), rounded to a multiple of `step` points, is above the best so far (ENCAS, spec 2.7: 0.1). `errors` (B,) in
+    percent), rounded to a multiple of `step` points, is above the best so far (ENCAS: 0.1). `errors` (B,) in
     percent and `costs` (B,) are of validation; cascades at equal cost are scanned by increasing error. `step=0` rounds
     nothing. What is exactly between two multiples rounds to the even one. Raises `UserError` for a negative `step`.
     """

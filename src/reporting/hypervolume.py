@@ -1,4 +1,4 @@
-"""How good a front is: its hypervolume, and its distance from a front that is known to be the best (spec 2.11)."""
+"""How good a front is: its hypervolume, and its distance from a front that is known to be the best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ What the members share: the true class of a sample, its difficulty, a set of cla
 how tempting each of them is. What is a member's own: its skill, which grows with its cost, and noise. A member is
 right where its skill is above a critical one, so that skills are set to give each accuracy exactly. All other classes
 share a small mass of cheap noise, as label smoothing leaves it. Distributions are invented; the ranges (top-1 62 to
-88 %, 60 to 362,000 M MACs) are those of the 518 timm networks of the ENCAS paper (spec 2.13, 3.4).
+88 %, 60 to 362,000 M MACs) are those of the 518 timm networks of the ENCAS paper.
 
 Everything is keyed by (seed, member): a member is the same whichever others are written.
 """
