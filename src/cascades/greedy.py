@@ -1,4 +1,6 @@
-"""The greedy cascade of Streeter (Approximation Algorithms for Cascading Prediction Models, ICML 2018), as ENCAS compares with it.
+"""The greedy cascade of Streeter (Approximation Algorithms for Cascading Prediction Models, ICML 2018).
+
+ENCAS compares itself with it; what is written here is reconstructed from how it describes that.
 
 Its stages do not average: a member answers what it is sure of, which is where the gap between its two largest logits
 is at least a threshold, and its answers are final. For a reference member r and a factor alpha, U being the samples
