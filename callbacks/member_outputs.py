@@ -4,6 +4,8 @@ When to use: with `method=encas`. Cost: one forward pass of each member over the
 found front over the test images; 2 bytes for each sample, class and member on the disk.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -47,7 +49,10 @@ class MemberOutputs(pl.Callback):
 
     def on_predict_batch_end(self, trainer: pl.Trainer, pl_module: ENCAS, outputs, batch, batch_idx: int) -> None:
         rows, name = self._rows[batch_idx].numpy(), pl_module.storing.name
-        pl_module.folder.write(name, rows, stored(name, main_output(outputs), batch[1], rows))
+        kept = stored(name, main_output(outputs), batch[1], rows)
+        if pl_module.varying:
+            kept = replace(kept, macs=pl_module.network.image_macs.cpu().numpy())
+        pl_module.folder.write(name, rows, kept)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: ENCAS) -> None:
         pl_module.folder.close()

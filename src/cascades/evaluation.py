@@ -83,6 +83,18 @@ class CascadeEvaluator:
             found.append(np.where(numbers[:, 0] == 0, np.inf, (costs[numbers] * share).sum(1)))
         return np.stack(found, 1)
 
+    def seen(self, row: np.ndarray) -> np.ndarray:
+        """Which samples run each slot of the canonical row of one cascade (2K - 1,): bool (K, N)."""
+        row = canonical(self._checked(np.asarray(row)[None]), self.repeats)[0]
+        masks = np.zeros((self.slots, self.pool.samples), dtype=bool)
+        order, here = self.tables.sample_order(), np.ones(self.pool.samples, dtype=bool)
+        for slot in range(int((row[: self.slots] > 0).sum())):
+            masks[slot, order] = here
+            if slot < self.slots - 1:
+                bins, _ = self.tables.bins_of(np.sort(row[None, : slot + 1] - 1))
+                here = here & (bins[0] <= row[self.slots + slot])
+        return masks
+
     def _checked(self, rows: np.ndarray) -> np.ndarray:
         rows = np.asarray(rows, dtype=np.int64)
         if rows.ndim != 2 or rows.shape[1] != 2 * self.slots - 1:

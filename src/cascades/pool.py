@@ -61,6 +61,7 @@ class Pool:
         labels: the true classes, int64 (N,).
         outputs: of each member the softmax in half precision, float16 (N, C); may be memory-mapped.
         gaps: of each member the largest logit less the second largest, float16 (N,); None where nobody needs them.
+        sample_macs: of each member what each sample cost, float64 (N,), or None where that is always its `macs`.
 
     Raises:
         UserError: no member, two of one name, or shapes and types that do not fit. Values are not looked at here:
@@ -71,6 +72,7 @@ class Pool:
     labels: np.ndarray
     outputs: Sequence[np.ndarray]
     gaps: Sequence[np.ndarray] | None = None
+    sample_macs: Sequence[np.ndarray | None] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
@@ -126,12 +128,16 @@ class Pool:
     def part(self, which: slice | np.ndarray) -> "Pool":
         """The pool on some of the samples. A slice copies no outputs, an array of indices does."""
         gaps = None if self.gaps is None else [gap[which] for gap in self.gaps]
-        return Pool(self.members, self.labels[which], [output[which] for output in self.outputs], gaps)
+        macs = None
+        if self.sample_macs is not None:
+            macs = [None if own is None else own[which] for own in self.sample_macs]
+        return Pool(self.members, self.labels[which], [output[which] for output in self.outputs], gaps, macs)
 
     def chosen(self, members: Sequence[int]) -> "Pool":
         """The pool of some of its members, by their indices."""
         gaps = None if self.gaps is None else [self.gaps[m] for m in members]
-        return Pool([self.members[m] for m in members], self.labels, [self.outputs[m] for m in members], gaps)
+        macs = None if self.sample_macs is None else [self.sample_macs[m] for m in members]
+        return Pool([self.members[m] for m in members], self.labels, [self.outputs[m] for m in members], gaps, macs)
 
     def errors(self) -> np.ndarray:
         """Of each member alone the error in percent, float64 (M,)."""

@@ -4,6 +4,7 @@
     labels.npy           int64 (N,), those of the first member; the others' must be the same
     <file>.npy           softmax of a member, float16 (N, C)
     <file>.gap.npy       its logit gaps, float16 (N,)
+    <file>.macs.npy      of a member that is a cascade: what each sample cost, float64 (N,)
 
 A member that a process was killed in is not finished, and written again from its first row.
 """
@@ -26,6 +27,7 @@ from src.whole_files import refusals_told, write_whole
 INDEX = "pool.json"
 _LABELS = "labels.npy"
 _ENDS = ("", ".gap", ".labels")
+_MACS = ".macs"
 
 
 class PoolFolder:
@@ -64,8 +66,11 @@ class PoolFolder:
         """Whether the outputs of member `name` are there, all of them."""
         return self.path.is_file() and any(m["name"] == name and m["finished"] for m in self._index()["members"])
 
-    def begin_member(self, member: Member) -> None:
-        """Makes room for `member`; of one that was begun before nothing stays."""
+    def begin_member(self, member: Member, varying: bool = False) -> None:
+        """Makes room for `member`; of one that was begun before nothing stays.
+
+        varying: whether its samples differ in what they cost; `write` gets that then.
+        """
         index = self._index()
         entries = [entry for entry in index["members"] if entry["name"] != member.name]
         taken = {entry["file"] for entry in entries}
@@ -74,7 +79,10 @@ class PoolFolder:
         file = next(name for name in numbered if name not in taken)
         samples = index["samples"]
         shapes = {"": (np.float16, (samples, index["classes"])), ".gap": (np.float16, (samples,))}
-        for end, (kind, shape) in (shapes | {".labels": (np.int64, (samples,))}).items():
+        shapes[".labels"] = (np.int64, (samples,))
+        if varying:
+            shapes[_MACS] = (np.float64, (samples,))
+        for end, (kind, shape) in shapes.items():
             path = self.folder / f"{file}{end}.npy"
             with refusals_told(path):
                 array = np.lib.format.open_memmap(path, "w+", kind, shape)
@@ -89,9 +97,12 @@ class PoolFolder:
         if self._open is None or self._open[0] != name:
             self.close()
             file = self._entry(name)["file"]
-            maps = [np.load(self.folder / f"{file}{end}.npy", mmap_mode="r+") for end in _ENDS]
+            ends = _ENDS if outputs.macs is None else (*_ENDS, _MACS)
+            maps = [np.load(self.folder / f"{file}{end}.npy", mmap_mode="r+") for end in ends]
             self._open = (name, maps)
-        for array, values in zip(self._open[1], (outputs.softmax, outputs.gaps, outputs.labels), strict=True):
+        given = [outputs.softmax, outputs.gaps, outputs.labels]
+        given += [] if outputs.macs is None else [outputs.macs]
+        for array, values in zip(self._open[1], given, strict=True):
             if array.shape[1:] != values.shape[1:]:
                 told = f"{values.shape[1]} classes, and this pool has {array.shape[1]}"
                 raise UserError(f"member {name} has {told}: they must be the same")
@@ -143,7 +154,7 @@ class PoolFolder:
         """The pool of `members`, by their names and with what is known of them; of all where None."""
         members = self.members() if members is None else list(members)
         check_names([member.name for member in members])
-        stored, outputs, gaps = {m.name: m for m in self.members()}, [], []
+        stored, outputs, gaps, macs = {m.name: m for m in self.members()}, [], [], []
         for number, member in enumerate(members):
             if member.name not in stored:
                 raise UserError(f"member {member.name} is not in the pool {self.folder}, or was not finished")
@@ -152,7 +163,9 @@ class PoolFolder:
             file = self._entry(member.name)["file"]
             outputs.append(self._read(f"{file}.npy", member.name))
             gaps.append(self._read(f"{file}.gap.npy", member.name))
-        return Pool(members, self._labels(), outputs, gaps)
+            varies = (self.folder / f"{file}{_MACS}.npy").is_file()
+            macs.append(self._read(f"{file}{_MACS}.npy", member.name) if varies else None)
+        return Pool(members, self._labels(), outputs, gaps, macs)
 
     def _entry(self, name: str) -> dict:
         return next(entry for entry in self._index()["members"] if entry["name"] == name)

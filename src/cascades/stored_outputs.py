@@ -13,11 +13,13 @@ _TOGETHER = 2**24  # numbers that are worked on at once, so that a member of any
 
 @dataclass(frozen=True)
 class Outputs:
-    """labels: int64 (N,); softmax: float16 (N, C); gaps: float16 (N,), the largest logit less the second largest."""
+    """labels: int64 (N,); softmax: float16 (N, C); gaps: float16 (N,), the largest logit less the second largest; macs:
+    float64 (N,), of a member that does not spend the same on every sample."""
 
     labels: np.ndarray
     softmax: np.ndarray
     gaps: np.ndarray
+    macs: np.ndarray | None = None
 
     def part(self, rows: slice) -> "Outputs":
         """Of some of the samples."""

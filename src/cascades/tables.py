@@ -113,6 +113,10 @@ class SetTables:
             answers += _ones(right if leave is None else np.bitwise_and(right, leave, out=right))
         return answers, reached
 
+    def sample_order(self) -> np.ndarray:
+        """The sample behind each column of `bins_of`, (N,)."""
+        return np.concatenate([bucket.samples for bucket in self.buckets])
+
     def bins_of(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The first level at which each sample continues, int64 (S, N), and who is right, bool (S, N), of sets (S, k).
 

@@ -49,12 +49,27 @@ def measured(evaluator: CascadeEvaluator, cascades: Sequence[Architecture]) -> l
         rows = rows_of([cascades[place] for place in here], pool.names, evaluator.slots, evaluator.grid)
         for place, values in zip(here, evaluator.objectives(rows, names).tolist(), strict=True):
             found[place] = {COST_FIELDS.get(name, name): value for name, value in zip(names, values, strict=True)}
+        for place, row in zip(here, rows, strict=True):
+            found[place] |= _by_samples(evaluator, cascades[place]["members"], row)
     gaps = [place for place, cascade in enumerate(cascades) if "gaps" in cascade]
     if gaps:
         correct, gap = answers(pool)
         for place in gaps:
             found[place] = _by_gaps(pool, cascades[place], correct, gap)
     return found
+
+
+def _by_samples(evaluator: CascadeEvaluator, members: Sequence[str], row: np.ndarray) -> dict[str, float]:
+    """The MACs of a cascade with members that do not spend the same on every sample; nothing where they all do."""
+    pool = evaluator.pool
+    numbers = [pool.names.index(name) for name in members]
+    varying = [None if pool.sample_macs is None else pool.sample_macs[number] for number in numbers]
+    if all(macs is None for macs in varying):
+        return {}
+    total = 0.0
+    for number, macs, seen in zip(numbers, varying, evaluator.seen(row), strict=False):
+        total += pool.members[number].macs * seen.sum() if macs is None else macs[seen].sum()
+    return {"macs": float(total / pool.samples)}
 
 
 def _by_gaps(pool: Pool, cascade: Architecture, correct: np.ndarray, gaps: np.ndarray) -> dict[str, float]:

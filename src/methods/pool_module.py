@@ -23,6 +23,7 @@ from src.methods.encas_members import PartOfData, member_network, member_of
 from src.methods.latency import LatencyProbe
 from src.methods.search_module import SearchModule
 from src.networks.cascade import Cascade
+from src.networks.cascade_macs import fill_macs
 from src.runtime.members import GivenMember, given_members
 
 
@@ -62,6 +63,7 @@ class PoolModule(SearchModule):
             raise UserError("method=encas needs task=classification: a cascade answers with one class an image")
         self.part = PARTS[0]  # of the samples, that is stored
         self.storing: Member | None = None
+        self.varying = False  # whether that one does not cost the same for every image
         self.doing = ""  # in words, for the progress bar
         self.members: list[Member] = []  # with their costs on the validation part
 
@@ -93,8 +95,11 @@ class PoolModule(SearchModule):
         idle, network = self.network, member_network(given, self.input_shape)
         known = next((member for member in self.members if member.name == given.name), None)
         self.storing = known or member_of(given, network, self.input_shape)
-        if isinstance(network, Cascade):
+        self.varying = isinstance(network, Cascade) and "macs" not in given.costs
+        if self.varying:
             network.reset_counts()
+            fill_macs(network, self.input_shape)
+            network.tell_macs()
         self.network = network
         try:
             trainer.predict(self, datamodule=PartOfData(data, self.part), return_predictions=False)
@@ -116,12 +121,12 @@ class PoolModule(SearchModule):
     def begin_member(self, samples: int) -> None:
         """Called on rank 0 before a member runs over `samples` images."""
         self._begin(samples, self.task.num_classes)
-        self.folder.begin_member(self.storing)
+        self.folder.begin_member(self.storing, varying=self.varying)
 
     def finish_member(self) -> None:
         """Called on all ranks once a member has run over all of them, with its network still there."""
         costs = {}
-        if isinstance(self.network, Cascade):
+        if self.varying:
             costs["macs"] = measured_macs(self.network, self.input_shape)
         if rank_zero_only.rank == 0:
             if self.measures_latency and self.part == PARTS[0]:

@@ -69,6 +69,8 @@ class Cascade(nn.Module):
                 check_range(f"model.macs[{index}]", value, 0.0)
         self.macs = list(macs) if macs is not None else [None] * count
         self.reached = [0] * count
+        self.image_macs: Tensor | None = None  # of each image of the last batch, float64 (B,), where `tells_macs`
+        self.tells_macs = False
         self.export_route: str | None = None  # see `src.networks.cascade_export`
 
     def extra_repr(self) -> str:
@@ -86,6 +88,7 @@ class Cascade(nn.Module):
         answers = current = mean(total, 1)
         self.reached[0] += len(images)
         rows = torch.arange(len(images), device=images.device)
+        spent = self._macs_of(0, images) if self.tells_macs else None
         for stage, threshold in enumerate(self.thresholds, start=1):
             going_on = undecided(current, threshold).nonzero()[:, 0]
             if not len(going_on):
@@ -94,9 +97,19 @@ class Cascade(nn.Module):
                 rows, images, total = rows[going_on], images[going_on], total[going_on]
             self.reached[stage] += len(rows)
             total = total + self._like(total, self.probabilities(stage, images), stage)
+            if spent is not None:
+                spent = spent.index_add(0, rows, self._macs_of(stage, images))
             current = mean(total, stage + 1)
             answers = answers.index_copy(0, rows, current)
+        self.image_macs = spent
         return log_means(answers)
+
+    def _macs_of(self, index: int, images: Tensor) -> Tensor:
+        """What a member has just spent on each image, float64 (B,)."""
+        member = self.members[index]
+        if isinstance(member, Cascade):
+            return member.image_macs
+        return torch.full((len(images),), self.macs[index], dtype=torch.float64, device=images.device)
 
     def probabilities(self, index: int, images: Tensor) -> Tensor:
         """p of one member, float16 (B, classes)."""
@@ -134,6 +147,11 @@ class Cascade(nn.Module):
     def cascades(self) -> list["Cascade"]:
         """This cascade and those in it."""
         return [module for module in self.modules() if isinstance(module, Cascade)]
+
+    def tell_macs(self) -> None:
+        """From now on `image_macs` is known after a batch; the MACs of all members have to be known by then."""
+        for cascade in self.cascades():
+            cascade.tells_macs = True
 
     def reset_counts(self) -> None:
         """Counts from zero again, in the cascades that are members too."""

@@ -40,8 +40,6 @@ class Method:
         return ["search.py", *TINY, f"method={self.name}", *self.overrides, *self.prepared()]
 
 
-
-
 def _members() -> tuple[str, ...]:
     """Three networks that know the digits a little, as files."""
     from tests.cascading import networks

@@ -1,6 +1,5 @@
 """When widths and index sets are drawn, and what is kept of the steps, with a module that trains nothing."""
 
-
 import pytest
 import pytorch_lightning as pl
 import torch

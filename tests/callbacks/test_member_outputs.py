@@ -43,7 +43,7 @@ def test_a_resumed_run_stores_only_what_is_missing(tmp_path, monkeypatch):
     index.write_text(broken)
     passed = []
     begin = PoolFolder.begin_member
-    monkeypatch.setattr(PoolFolder, "begin_member", lambda self, m: passed.append(m.name) or begin(self, m))
+    monkeypatch.setattr(PoolFolder, "begin_member", lambda self, m, **more: passed.append(m.name) or begin(self, m))
     before = [np.array(output) for output in PoolFolder(index.parent).pool().outputs]
     module = encas(networks(), tmp_path, resumed=str(tmp_path))
     run(module, data=data)
@@ -57,7 +57,7 @@ def test_a_run_that_is_not_resumed_stores_all_again(tmp_path, monkeypatch):
     """The folder may be that of an earlier run, with other weights."""
     passed = []
     begin = PoolFolder.begin_member
-    monkeypatch.setattr(PoolFolder, "begin_member", lambda self, m: passed.append(m.name) or begin(self, m))
+    monkeypatch.setattr(PoolFolder, "begin_member", lambda self, m, **more: passed.append(m.name) or begin(self, m))
     for _ in range(2):
         run(encas(networks(2), tmp_path), data=digits())
     assert passed == ["net0", "net1"] * 2

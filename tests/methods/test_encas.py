@@ -2,13 +2,17 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from src.errors import UserError
+from src.methods.cascade_measures import measured
 from src.methods.final_training import Recipe
+from src.methods.weights import load_members
+from src.networks.cascade_macs import fill_macs
 from src.runtime.build import network_from
 from src.tasks.multilabel import Multilabel
 from tests.cascading import encas, networks, of_stored, run, stored
@@ -109,7 +113,8 @@ def test_stored_outputs_beside_networks_must_be_of_the_same_samples(tmp_path):
         run(encas(members, tmp_path / "run"), data=digits())
 
 
-def test_a_member_that_is_a_cascade_costs_what_it_cost_on_average(tmp_path):
+def test_a_member_that_is_a_cascade_costs_what_it_cost(tmp_path):
+    """Behind another member it sees the hard images only, which cost more than the average."""
     data, first = digits(), encas(networks(), tmp_path / "first", thin=None)
     run(first, data=data, searcher="exact")
     _, network = compared(first, data)
@@ -120,6 +125,17 @@ def test_a_member_that_is_a_cascade_costs_what_it_cost_on_average(tmp_path):
     inner = second.members[2]
     assert round(inner.macs) == first.chosen().macs
     assert min(second.singles) <= second.singles[2] == pytest.approx(first.chosen().error)
+    pool, cascade = second.pool("validation"), {"members": [second.members[0].name, "inner"], "thresholds": [0.12]}
+    predicted = measured(second.evaluator(pool), [cascade])[0]
+    config = second.candidate_config(replace(second.candidates[0], architecture=cascade))
+    live = network_from(config).eval()
+    load_members(live, {given.name: torch.load(given.weights, weights_only=True) for given in second.given})
+    fill_macs(live, (1, 8, 8))
+    with torch.no_grad():
+        for images, _ in data.whole_validation():
+            live(images)
+    assert 0 < live.reached[1] < live.reached[0]
+    assert live.average_macs() == pytest.approx(predicted["macs"], rel=1e-12)
 
 
 def test_the_published_reference_point_is_a_choice(tmp_path):
