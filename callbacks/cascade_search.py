@@ -37,7 +37,7 @@ class CascadeSearch(pl.Callback):
     Args:
         searcher: "gomea" (MO-GOMEA, as in ENCAS), "nsga2", "random", "greedy" (Streeter's cascades, whose members do
             not average) or "exact" (short cascades only).
-        evaluations: unique cascades at most, of the first three.
+        evaluations: unique cascades at most, of the first three; these end before that where there are hardly more.
         mutation, elite: of MO-GOMEA, see `Variation`; both 0: the published algorithm.
     """
 
