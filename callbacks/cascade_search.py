@@ -37,7 +37,8 @@ class CascadeSearch(pl.Callback):
     Args:
         searcher: "auto" (exact where that takes seconds, else gomea), "gomea" (MO-GOMEA, as in ENCAS), "nsga2",
             "random", "greedy" (Streeter's cascades, whose members do not average) or "exact" (all there are).
-        evaluations: unique cascades at most, of gomea, nsga2 and random.
+        evaluations: unique cascades at most, of gomea, nsga2 and random; these end before that where there are hardly
+            more.
         mutation, elite: of MO-GOMEA, see `Variation`; both 0: the published algorithm.
     """
 

@@ -52,6 +52,7 @@ class UniqueEvaluations:
     ) -> None:
         self.budget = check_whole("budget", budget, 1)
         self.archive = Archive() if archive is None else archive
+        self.asked = 0  # rows, however often
         self._evaluate, self._canonical = evaluate, canonical
         self._places: dict[bytes, int] = {}
         self._rows = self._objectives = np.empty((0, 0))  # grown by doubling
@@ -91,6 +92,7 @@ class UniqueEvaluations:
     def ask(self, rows: NDArray) -> Answer:
         """As a call, for rows int64 (B, d) that are canonical already, with more to tell."""
         places, before = self._places, len(self._places)
+        self.asked += len(rows)
         names = keys(rows)
         found = np.array([places.setdefault(name, len(places)) for name in names], dtype=np.int64)
         while len(places) > self.budget:

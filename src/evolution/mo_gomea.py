@@ -21,11 +21,13 @@ from src.evolution.budget import UniqueEvaluations
 from src.evolution.clusters import clustered
 from src.evolution.linkage import jittered, linkage_tree, mutual_information
 from src.evolution.mixing import Mixing, Mixture
+from src.evolution.novelty import Novelty
 from src.evolution.random_rows import random_rows
 from src.evolution.variation import Variation
 
 BARREN = 5  # generations without a new row that end a population
 HOPELESS = 2  # populations in a row without any new row that end the search
+NOVELTY = 0.05, 500_000  # share of new rows below which evolution ends, rows of the first stretch (see Novelty)
 
 
 def mo_gomea(
@@ -41,13 +43,14 @@ def mo_gomea(
     variation: Variation | None = None,
     report: Callable[[], None] | None = None,
 ) -> None:
-    """Searches until the budget is used up, or nothing new is found.
+    """Searches until the budget is used up, or hardly anything new is found.
 
     Population i = 0, 1, 2, ... has `population` times `growth`^i random individuals, never more than what is left of
     the budget, and n_obj + 1 + i clusters; it has one generation for each `generations` of population i - 1. A
     population ends when it brought nothing into the archive for `patience` generations, or no new row for 5; the next
     one then takes over its pace. When two populations in a row never had a new row, or the last of `populations` has
-    ended, what is left of the budget goes to random rows, until these bring nothing new either.
+    ended, or fewer than 1 in 20 rows that all of them ask for are new (see Novelty), what is left of the budget goes to
+    random rows, until these are hardly ever new either.
 
     Args:
         evaluations: what is searched; the result is its archive.
@@ -68,8 +71,9 @@ def mo_gomea(
     generator, alphabet = np.random.default_rng(seed), np.asarray(alphabet, dtype=np.int64)
     variation, report = variation or Variation(), report or (lambda: None)
     mixing = Mixing(evaluations, alphabet, generator, variation, report)
+    novelty = Novelty(evaluations, *NOVELTY, growing=True)
     started: list[_Population] = []
-    while not evaluations.exhausted:
+    while not evaluations.exhausted and not novelty.gone():
         due = []
         for number in range(populations):
             if number == len(started):

@@ -13,8 +13,10 @@ from pymoo.core.termination import NoTermination
 from pymoo.operators.crossover.ux import UniformCrossover
 
 from src.evolution.budget import UniqueEvaluations, keys
+from src.evolution.novelty import Novelty
 from src.evolution.random_rows import random_rows
 
+NOVELTY = 0.1, 100  # share of new children below which evolution ends, generations of a stretch (see Novelty)
 _WORST = 1e30  # in place of infinity, which would make distances between individuals NaN
 
 
@@ -36,13 +38,13 @@ def nsga2(
     crossover: float = 0.9,
     mutation: float | None = None,
     resample: float = 0.5,
-    barren: int = 50,
     report: Callable[[], None] | None = None,
 ) -> None:
-    """Evolves a population until the budget is used up.
+    """Evolves a population until the budget is used up, or children are hardly ever new.
 
     Uniform crossover and a mutation of single genes; children become canonical rows, and no two individuals are alike.
-    Where the parents have no new children for `barren` generations, what is left of the budget goes to random rows.
+    Where fewer than 1 in 10 children are new (see Novelty), what is left of the budget goes to random rows, until these
+    are hardly ever new either.
 
     Args:
         alphabet: (d,) how many values each gene has; they are 0 .. alphabet - 1.
@@ -69,16 +71,14 @@ def nsga2(
     )
     problem = Problem(n_var=len(alphabet), n_obj=answer.objectives.shape[1], xl=0, xu=alphabet - 1)
     algorithm.setup(problem, termination=NoTermination(), seed=int(generator.integers(2**31)))
-    without = 0
-    while not evaluations.exhausted and without < barren:
-        before = evaluations.used
+    novelty = Novelty(evaluations, NOVELTY[0], NOVELTY[1] * size)
+    while not evaluations.exhausted and not novelty.gone():
         children = algorithm.ask()
         if children is None or not len(children):  # pymoo found no child that is not in the population already
             break
         answer = evaluations.ask(_rows(children))
         children.set("F", np.minimum(answer.objectives, _WORST))
         algorithm.tell(infills=children)
-        without = 0 if evaluations.used > before else without + 1
         report()
     random_rows(evaluations, alphabet, int(generator.integers(2**62)), report=report)
 

@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 
+from src.cascades.evaluation import CascadeEvaluator
+from src.cascades.exact import count_cascades, exact_front
+from src.cascades.genotype import alphabet as row_alphabet
+from src.cascades.genotype import canonical
+from src.cascades.pool import Member, Pool
+from src.cascades.thresholds import ThresholdGrid
 from src.evolution.budget import UniqueEvaluations
 from src.evolution.mo_gomea import mo_gomea
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.random_rows import random_rows
 from src.evolution.variation import VARIED
+from tests.cascades.pools import small
 from tests.evolution.row_problems import (
     BITS,
     BLOCKS,
@@ -70,6 +77,20 @@ def test_a_space_smaller_than_the_budget_is_searched_and_the_search_ends(search)
     search(evaluations, (4, 4, 4), 0)
     every = np.unique(sorted_members(np.indices((4, 4, 4)).reshape(3, -1).T), axis=0)
     assert np.array_equal(np.unique(evaluations.rows, axis=0), every)
+
+
+@pytest.mark.parametrize("search", [varied, nsga2, random_rows], ids=["mo_gomea varied", "nsga2", "random"])
+def test_a_space_of_some_thousand_rows_is_not_asked_for_ever(search):
+    """Three networks with the default budget: the last rows came so slowly that a search took minutes for nothing."""
+    softmax, labels, macs = small(3, 200)
+    members = tuple(Member(f"m{number}", cost, 1) for number, cost in enumerate(macs.tolist()))
+    evaluator = CascadeEvaluator(Pool(members, labels, tuple(softmax), None), slots=3, grid=ThresholdGrid(31))
+    exact = evaluator.objectives(exact_front(evaluator.tables, macs, 3)[0])
+    evaluations = UniqueEvaluations(evaluator.objectives, 600_000, canonical)
+    search(evaluations, row_alphabet(3, 3, 31), 0)
+    assert evaluations.asked < 1_000_000
+    assert 0.9 * count_cascades(3, 3, 31) < evaluations.used <= count_cascades(3, 3, 31) + 1
+    assert len(set(map(tuple, exact.tolist())) - points(evaluations)) <= 1
 
 
 @each_search
