@@ -18,7 +18,7 @@ from src.cascades.thinning import thin
 from src.errors import UserError, check_choice, check_range, check_whole
 from src.evolution.variation import Variation
 from src.methods.cascade_measures import Architecture, measured
-from src.methods.cascade_searchers import SEARCHERS, CascadeSearcher, Known, dominant, timed
+from src.methods.cascade_searchers import SEARCHERS, CascadeSearcher, Known, check_together, dominant, timed
 from src.methods.encas import ENCAS
 from src.reporting.candidates import Candidate
 from src.runtime.ranks.alone import Stop, done_by_first
@@ -69,6 +69,7 @@ class CascadeSearch(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if not isinstance(pl_module, ENCAS):
             raise UserError(f"CascadeSearch needs method=encas, not {type(pl_module).__name__}")
+        check_together(self.searcher, pl_module.ensemble, pl_module.cost, pl_module.repeats)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: ENCAS) -> None:
         if pl_module.ended:

@@ -17,6 +17,8 @@ class DeviceTables(SetTables):
         outputs, labels, slots, grid, memory: as `SetTables` has them.
     """
 
+    block = 2**26  # much larger than on a CPU: each pass is a handful of launches
+
     def __init__(self, *settings, device: str | torch.device, **more) -> None:
         self.device = torch.device(device)
         super().__init__(*settings, **more)

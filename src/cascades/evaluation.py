@@ -43,7 +43,7 @@ class CascadeEvaluator:
         threads: int = 1,
         device: str = "cpu",
     ) -> None:
-        self.pool, self.slots, self.repeats = pool, slots, repeats
+        self.pool, self.slots, self.repeats, self.memory = pool, slots, repeats, memory
         self.grid = grid or ThresholdGrid()
         settings = (pool.outputs, pool.labels, slots, self.grid, memory)
         on_cpu = torch.device(device).type == "cpu"

@@ -15,7 +15,6 @@ from src.cascades.viable import Bucket, compacted
 from src.errors import UserError
 
 _NEVER = np.iinfo(np.int32).max  # of the samples that fill the last word: they continue at no threshold
-_BLOCK = 2**18  # integers of values that are summed at a time
 _TOGETHER = 2**15  # words that a pass works on
 
 
@@ -35,6 +34,8 @@ class SetTables:
         continues: uint64 (capacity, levels, words).
         right: uint64 (capacity, words).
     """
+
+    block = 2**18  # integers of values that are summed at a time: they stay in the cache
 
     def __init__(
         self, outputs: Sequence[np.ndarray], labels: np.ndarray, slots: int, grid: ThresholdGrid, memory: float
@@ -68,7 +69,7 @@ class SetTables:
         places, lacking, free = self.index.places_of(keys)
         numbers = self.index.numbers_of(lacking)
         sizes = (numbers > 0).sum(1)
-        step = max(1, _BLOCK // sum(bucket.classes.size for bucket in self.buckets))
+        step = max(1, self.block // sum(bucket.classes.size for bucket in self.buckets))
         for size in np.unique(sizes[sizes > 0]):  # of no members there is nothing to say
             chosen = np.flatnonzero(sizes == size)
             for low in range(0, len(chosen), step):

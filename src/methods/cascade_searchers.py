@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from src.cascades.evaluation import CascadeEvaluator
-from src.cascades.exact import count_cascades, exact_front
+from src.cascades.exact import bytes_for, count_cascades, exact_front, seconds_for
 from src.cascades.exact_ensembles import exact_ensembles
 from src.cascades.genotype import alphabet, canonical, without_idle
 from src.cascades.greedy import ALPHAS, greedy_cascades
@@ -23,8 +23,8 @@ from src.methods.cascade_measures import Architecture, answers, architectures_of
 
 BY_ROWS: dict[str, Callable[..., None]] = {"gomea": mo_gomea, "nsga2": nsga2, "random": random_rows}
 SEARCHERS = ("auto", *BY_ROWS, "greedy", "exact")
-_SECONDS = 10**9  # cascades of which the exact front is known within some ten seconds
-_AT_ONCE = 3 * 10**7  # and within one: to compare another search with it
+_SECONDS = 10.0  # that looking at every cascade may take for "auto"
+_AT_ONCE = 1.0  # and to compare another search with it
 Known = tuple[np.ndarray, np.ndarray]
 
 
@@ -63,13 +63,26 @@ class CascadeSearcher:
         self.budget, self.seed, self.known, self.check = evaluations, seed, known, check
         self.slots, self.levels = evaluator.slots, len(evaluator.grid)
         self.count = self._count()
-        self.quickly_exact = evaluator.repeats == "refuse" and self.count <= _SECONDS
-        self.searcher = searcher if searcher != "auto" else "exact" if self.quickly_exact else "gomea"
+        self.searcher = searcher if searcher != "auto" else "exact" if self._exact_within(_SECONDS) else "gomea"
         self.own = {"variation": variation} if self.searcher == "gomea" else {}
         self.done, self.total = 0, self._total()
         self.best: tuple[float, float] | None = None
         self._seen: list[Known] = []
         self._exact_rows: np.ndarray | None = None
+
+    def _exact_within(self, seconds: float) -> bool:
+        """Whether every cascade can be looked at within so many seconds, and the memory that tables may take."""
+        if self.evaluator.repeats != "refuse":
+            return False
+        if self.ensemble:
+            return 1.5e-8 * self.count * self.evaluator.pool.samples <= seconds
+        sizes = self._sizes()
+        return seconds_for(*sizes) <= seconds and bytes_for(*sizes) <= self.evaluator.memory
+
+    def _sizes(self) -> tuple[int, int, int, int]:
+        """Members, slots that can be filled, levels, samples."""
+        pool = self.evaluator.pool
+        return len(pool), min(self.slots, len(pool)), self.levels, pool.samples
 
     def _count(self) -> int:
         """All cascades, or ensembles, of different members."""
@@ -97,7 +110,7 @@ class CascadeSearcher:
 
     def exact(self) -> list[tuple[float, float]] | None:
         """Error and cost of the exact front, where that takes seconds; the rule of greedy cascades is another one."""
-        if self.searcher != "exact" and (self.searcher == "greedy" or not self.quickly_exact or self.count > _AT_ONCE):
+        if self.searcher == "greedy" or (self.searcher != "exact" and not self._exact_within(_AT_ONCE)):
             return None
         rows = self._exact()
         return [tuple(point) for point in self.evaluator.objectives(rows, ("error", self.cost)).tolist()]
@@ -147,8 +160,12 @@ class CascadeSearcher:
     def _exact(self) -> np.ndarray:
         if self._exact_rows is not None:
             return self._exact_rows
-        if self.evaluator.repeats != "refuse":
-            raise UserError("method.searcher=exact looks at cascades of different members: give method.repeats=refuse")
+        needed = bytes_for(*self._sizes())
+        if not self.ensemble and needed > self.evaluator.memory:
+            raise UserError(
+                f"method.memory_gb={self.evaluator.memory / 2**30:.3g} is not allowed: method.searcher=exact takes "
+                f"{needed / 2**30:.3g} for these members and slots"
+            )
 
         def report(done: int) -> None:
             self.check()
@@ -163,9 +180,6 @@ class CascadeSearcher:
         return self._exact_rows
 
     def _greedy(self) -> list[Architecture]:
-        if self.ensemble or self.cost == "params":
-            told = "method.ensemble=true" if self.ensemble else "the objective params"
-            raise UserError(f"method.searcher=greedy makes cascades by their average cost: it knows no {told}")
         pool = self.evaluator.pool
 
         def report() -> None:
@@ -174,6 +188,15 @@ class CascadeSearcher:
 
         found = greedy_cascades(*answers(pool), pool.costs(self.cost), report=report)
         return [gap_architecture(cascade.plan, pool.names) for cascade in found]
+
+
+def check_together(searcher: str, ensemble: bool, cost: str, repeats: str) -> None:
+    """Raises `UserError` for a searcher that cannot do what else is asked for."""
+    if searcher == "exact" and repeats != "refuse":
+        raise UserError("method.searcher=exact looks at cascades of different members: give method.repeats=refuse")
+    if searcher == "greedy" and (ensemble or cost == "params"):
+        told = "method.ensemble=true" if ensemble else "the objective params"
+        raise UserError(f"method.searcher=greedy makes cascades by their average cost: it knows no {told}")
 
 
 def dominant(values: np.ndarray) -> np.ndarray:

@@ -193,7 +193,9 @@ class ENCAS(PoolModule):
         return {"cascade": spelled(candidate.architecture)}
 
     def report_figures(self) -> list:
-        return (self.results or CascadeResults(self)).figures() if self.candidates else []
+        if self.chosen() is None:  # none so far that is within the budget
+            return []
+        return (self.results or CascadeResults(self)).figures()
 
     def phase(self) -> str:
         return "searching cascades"

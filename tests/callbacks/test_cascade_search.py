@@ -90,6 +90,16 @@ def searcher_of(module, known=None, check=lambda: None, name="gomea") -> Cascade
     return CascadeSearcher(evaluator, name, "macs", 3000, 5, known=known, check=check)
 
 
+def test_it_looks_at_everything_where_that_takes_seconds_and_little_memory(tmp_path):
+    module = of_stored(tmp_path)
+    run(module, evaluations=1)
+    assert searcher_of(module, name="auto").searcher == "exact"
+    module.memory = 1e5  # the sets alone take more
+    assert searcher_of(module, name="auto").searcher == "gomea"
+    with pytest.raises(UserError, match="memory_gb"):
+        searcher_of(module, name="exact").front()
+
+
 @pytest.mark.parametrize("name", ["gomea", "nsga2", "random"])
 def test_a_search_that_was_stopped_goes_on_with_what_it_knew(name, tmp_path):
     """The same front as the whole one, and nothing is evaluated twice."""
