@@ -12,7 +12,6 @@ from src.cascades.exact import count_cascades, exact_front
 from src.cascades.exact_ensembles import exact_ensembles
 from src.cascades.genotype import alphabet, canonical, without_idle
 from src.cascades.greedy import ALPHAS, greedy_cascades
-from src.cascades.thinning import front_indices
 from src.errors import UserError
 from src.evolution.budget import UniqueEvaluations
 from src.evolution.mo_gomea import mo_gomea
@@ -174,11 +173,6 @@ class CascadeSearcher:
 
         found = greedy_cascades(*answers(pool), pool.costs(self.cost), report=report)
         return [gap_architecture(cascade.plan, pool.names) for cascade in found]
-
-
-def dominant(values: np.ndarray) -> np.ndarray:
-    """Indices of what is not dominated of error and cost (B, 2), by increasing cost."""
-    return front_indices(values[:, 0], values[:, 1])
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
