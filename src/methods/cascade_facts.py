@@ -54,7 +54,7 @@ def _quality(results: "CascadeResults") -> dict[str, str]:
     exact = np.array(module.exact) if module.exact else None
     if exact is not None and (exact < reference).all(1).any():  # else there is nothing to compare with
         lacks = max(0.0, gap_to(front, exact, reference).relative)  # costs of candidates are rounded
-        facts["behind the exact front"] = f"{100 * lacks:.2f} % of its hypervolume, as the front is thinned or searched"
+        facts["behind the exact front"] = f"{100 * lacks:.2f} % of its hypervolume"
     return facts
 
 
