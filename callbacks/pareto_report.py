@@ -32,9 +32,9 @@ class ParetoReport(pl.Callback):
     (dict of short texts: method, model, data, ...), `candidate_cells(candidate)` (dict of texts for the table of
     the front), `report_facts()` (dict of short texts for the head of the page; after the final table it may know
     more), `candidates_take_epochs = False` (no candidate has an epoch or seconds of its own), `base_network` (dict
-    with macs, params and, if known, name and error), `epochs_per_trial` (the learning curves break between candidates, each has a training of its own) and
-    `report_figures()` (list of (heading, caption, plotly figure)); a figure headed "Widths" replaces the one that is
-    drawn here.
+    with macs, params and, if known, name and error), `epochs_per_trial` (the learning curves break between candidates,
+    each has a training of its own) and `report_figures()` (list of (heading, caption, plotly figure)); a figure headed
+    "Widths" replaces the one that is drawn here.
 
     Args:
         folder: the run folder; made if it is not there.
