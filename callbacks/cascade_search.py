@@ -14,11 +14,11 @@ import torch
 from callbacks.run_checkpoint import RunCheckpoint
 from src.cascades.imported import PARTS
 from src.cascades.pool import COST_FIELDS
-from src.cascades.thinning import thin
+from src.cascades.thinning import front_indices, thin
 from src.errors import UserError, check_choice, check_range, check_whole
-from src.evolution.variation import Variation
+from src.evolution.variation import VARIED, Variation
 from src.methods.cascade_measures import Architecture, measured
-from src.methods.cascade_searchers import SEARCHERS, CascadeSearcher, Known, check_together, dominant, timed
+from src.methods.cascade_searchers import SEARCHERS, CascadeSearcher, Known, check_together, timed
 from src.methods.encas import ENCAS
 from src.reporting.candidates import Candidate
 from src.runtime.ranks.alone import Stop, done_by_first
@@ -43,7 +43,11 @@ class CascadeSearch(pl.Callback):
     """
 
     def __init__(
-        self, searcher: str = "auto", evaluations: int = 600_000, mutation: float = 0.2, elite: float = 0.5
+        self,
+        searcher: str = "auto",
+        evaluations: int = 600_000,
+        mutation: float = VARIED.mutation,
+        elite: float = VARIED.elite,
     ) -> None:
         self.searcher = check_choice("method.searcher", searcher, SEARCHERS)
         self.evaluations = check_whole("method.evaluations", evaluations, 1)
@@ -144,7 +148,7 @@ def _thinned(pl_module: ENCAS, values: list[dict[str, float]]) -> np.ndarray:
     """Which cascades make the front, from the lowest error to the least cost: the best is told of first."""
     field = COST_FIELDS[pl_module.cost]
     both = np.array([[value["error"], value[field]] for value in values])
-    front = dominant(both)
+    front = front_indices(both[:, 0], both[:, 1])
     if pl_module.thin:
         front = front[thin(both[front, 0], both[front, 1], pl_module.thin)]
     return front[::-1]

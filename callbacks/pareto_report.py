@@ -30,10 +30,11 @@ class ParetoReport(pl.Callback):
 
     Of the module it uses `candidates` and, where they are there: `prefix` (of the names of its metrics), `description`
     (dict of short texts: method, model, data, ...), `candidate_cells(candidate)` (dict of texts for the table of
-    the front), `base_network` (dict with macs, params and, if known, name and
-    error), `epochs_per_trial` (the learning curves break between candidates, each has a training of its own) and
-    `report_figures()` (list of (heading, caption, plotly figure)); a figure headed "Widths" replaces the one that is
-    drawn here.
+    the front), `report_facts()` (dict of short texts for the head of the page; after the final table it may know
+    more), `candidates_take_epochs = False` (no candidate has an epoch or seconds of its own), `base_network` (dict
+    with macs, params and, if known, name and error), `epochs_per_trial` (the learning curves break between candidates,
+    each has a training of its own) and `report_figures()` (list of (heading, caption, plotly figure)); a figure headed
+    "Widths" replaces the one that is drawn here.
 
     Args:
         folder: the run folder; made if it is not there.
@@ -138,6 +139,7 @@ class ParetoReport(pl.Callback):
             (_front_heading(front), _front_rows(front, pl_module)),
         ]
         facts = description | _facts(candidates, front)
+        facts |= pl_module.report_facts() if hasattr(pl_module, "report_facts") else {}
         write_report(self.path, _title(pl_module, description), facts, tables, self._figures(pl_module, comparison))
         self._took = time.monotonic() - self._begun
         return self.path
@@ -231,6 +233,7 @@ def _evenly(front: Sequence[Candidate]) -> Sequence[Candidate]:
 
 def _front_rows(front: Sequence[Candidate], pl_module) -> list[dict]:
     """Rows for people, from few MACs to many."""
+    timed = getattr(pl_module, "candidates_take_epochs", True)
     return [
         {
             "candidate": str(c.id),
@@ -240,8 +243,7 @@ def _front_rows(front: Sequence[Candidate], pl_module) -> list[dict]:
             **({"widths": quantities.width_summary(c.widths)} if c.widths else {}),
             **(pl_module.candidate_cells(c) if hasattr(pl_module, "candidate_cells") else {}),
             **{name.replace("_", " "): quantities.figure(value) for name, value in c.extra.items()},
-            "epoch": str(c.step + 1),
-            "seconds": quantities.seconds(c.seconds),
+            **({"epoch": str(c.step + 1), "seconds": quantities.seconds(c.seconds)} if timed else {}),
         }
         for c in _evenly(front)
     ]

@@ -243,7 +243,7 @@ class SearchProgress(ProgressBar):
         now = time.monotonic()
         self._evaluating_since = self._evaluating_since or (now, done)
         began, first = self._evaluating_since
-        remaining = (now - began) / (done - first) * (total - done) if done > first else None
+        remaining = (now - began) / (done - first) * (total - done) if done > first else 0 if done >= total else None
         return ProgressState(phase, f"{done}/{total}", done, total, remaining, best)
 
     def _best(self, pl_module) -> str:

@@ -57,11 +57,6 @@ def without_idle(rows: np.ndarray, reached: np.ndarray, repeats: str = "refuse")
     return canonical(np.concatenate([members, rows[:, slots:]], 1), repeats)
 
 
-def lengths(rows: np.ndarray) -> np.ndarray:
-    """How many members the cascades of canonical rows have: (B,)."""
-    return (rows[:, : slots_of(rows)] > 0).sum(1)
-
-
 def decode(row: np.ndarray, values: np.ndarray) -> CascadePlan:
     """The cascade of a canonical row; `values` are the thresholds of the grid."""
     slots = (len(row) + 1) // 2

@@ -21,7 +21,7 @@ class Variation:
     mutation: a trial that would change nothing, so that it would not be evaluated, is mutated in place of that: each
         gene with this probability.
     resample: the share of mutated genes that are drawn anew; the others move by 1 to `reach` values up or down, within
-        their alphabet: thresholds, and members in the order of their costs, have neighbours that do nearly the same.
+        their alphabet: neighbouring thresholds do nearly the same.
     elite: probability with which a donor is, in place of a member of the cluster, one of the archive: of `nearest`
         random ones that which is nearest in objective space, scaled by the ranges of the archive.
     """

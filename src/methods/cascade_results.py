@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from src.cascades.imported import PARTS
 from src.cascades.pool import COST_FIELDS
+from src.methods.cascade_facts import facts_of, spelled
 from src.methods.cascade_measures import measured, stages_of
 from src.methods.encas_members import member_network
 from src.methods.weights import load_members
-from src.reporting import quantities
 from src.reporting.candidates import Candidate
 from src.reporting.cascade_figures import (
     CascadeStages,
@@ -23,7 +23,6 @@ from src.reporting.cascade_figures import (
     exits_figure,
     front_caption,
 )
-from src.reporting.hypervolume import hypervolume
 from src.runtime.build import network_from
 from src.whole_files import write_whole
 
@@ -42,7 +41,11 @@ class CascadeResults:
 
     Args:
         module: its candidates are the front, `singles` are the errors of its members.
+
+    The rows of the table have the same names in every run, so that a multirun can put them together.
     """
+
+    SINGLE = "single within its MACs"  # the best member that costs no more than the found cascade
 
     def __init__(self, module: "ENCAS") -> None:
         self.module, self.front = module, module.candidates
@@ -50,10 +53,11 @@ class CascadeResults:
         members, errors = module.members, np.array(module.singles)
         macs = np.array([member.macs for member in members])
         self.base = int(np.lexsort((macs, errors))[0])
-        within = np.flatnonzero(macs <= max(self.found.macs, macs.min()))
+        within = np.flatnonzero(macs <= max(self.found.macs if self.found else 0, macs.min()))
         self.single = int(within[np.lexsort((macs[within], errors[within]))[0]])
         self._field = COST_FIELDS[module.cost]
-        self._on_test: list[dict[str, float]] = []  # of the front; empty before the test
+        self.rows: dict[str, Candidate] = {}  # cascades of the table, by the names of their rows
+        self.on_test: list[dict[str, float]] = []  # of the front; empty before the test
         self._singles_on_test: dict[str, dict[str, float]] = {}
         self._stages: list[CascadeStages] = []
 
@@ -68,20 +72,20 @@ class CascadeResults:
         """The rows of the final table, from the test outputs; writes all of the front to `path`."""
         pool = self.module.pool(PARTS[1], self.names)
         evaluator = self.module.evaluator(pool)
-        self._on_test = measured(evaluator, [candidate.architecture for candidate in self.front])
+        self.on_test = measured(evaluator, [candidate.architecture for candidate in self.front])
         single = measured(evaluator, [{"members": [name], "thresholds": []} for name in pool.names])
         self._singles_on_test = dict(zip(pool.names, single, strict=True))
         self._stages = [
             CascadeStages(f"candidate {c.id}", *stages_of(evaluator, c.architecture)) for c in self._drawn()
         ]
-        _write(path, self.front, self._on_test)
-        rows = [self._single_row("base", self.base)]
+        _write(path, self.front, self.on_test)
+        rows = [self._single_row(f"base {self.module.members[self.base].name}", self.base)]
         if self.single != self.base:
-            rows.append(self._single_row("single within its MACs:", self.single))
+            rows.append(self._single_row(self.SINGLE, self.single))
         as_good = self._as_good()
-        if as_good is not None and as_good != self.found:
-            rows.append(self._front_row(f"no worse: candidate {as_good.id}", as_good))
-        return [*rows, self._front_row("found", self.found)]
+        self.rows = {"no worse than base": as_good} if as_good is not None and as_good != self.found else {}
+        self.rows["found"] = self.found
+        return [*rows, *(self._front_row(name, candidate) for name, candidate in self.rows.items())]
 
     def _as_good(self) -> Candidate | None:
         """The cheapest cascade of the front that is no worse on validation than the best single member."""
@@ -90,13 +94,13 @@ class CascadeResults:
         return cheapest if cheapest and len(cheapest.architecture["members"]) > 1 else None
 
     def _front_row(self, name: str, candidate: Candidate) -> dict[str, Any]:
-        on_test = self._on_test[self.front.index(candidate)]
+        on_test = self.on_test[self.front.index(candidate)]
         return _row(name, candidate.params, on_test, candidate.error)
 
-    def _single_row(self, role: str, index: int) -> dict[str, Any]:
+    def _single_row(self, name: str, index: int) -> dict[str, Any]:
         member = self.module.members[index]
         values = self._singles_on_test[member.name]
-        return _row(f"{role} {member.name}", member.params, values, self.module.singles[index])
+        return _row(name, member.params, values, self.module.singles[index])
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
         """The state dict of each member, by its name, of all cascades of the front that have a model config."""
@@ -114,23 +118,15 @@ class CascadeResults:
         load_members(network, weights)
         return network.eval()
 
-    def remark(self) -> str:
-        """The found cascade in words, and how good the front is."""
-        reference = self.module.reference(self.module.pool(PARTS[0]))
-        front = np.array([(c.error, _cost(c, self._field)) for c in self.front])
-        text = f"found: {spelled(self.found.architecture)}; hypervolume up to {reference[0]:g} % and "
-        text += f"{_amount(reference[1], self.module.cost)}: {hypervolume(front, reference):.5f} on validation"
-        if self._on_test:
-            points = np.array([(value["error"], value[self._field]) for value in self._on_test])
-            text += f", {hypervolume(points, reference):.5f} on test"
-        if self.module.exact:
-            exact = hypervolume(np.array(self.module.exact), reference)  # 0 where all errors are above the reference
-            text += f"; the exact front, before it is thinned, has {exact:.5f} on validation"
-        if self.module.candidate_config(self.found) is None:
-            greedy = "gaps" in self.found.architecture
-            why = "its members do not average" if greedy else "of a member only the outputs are known"
-            text += f"; there is no architecture.yaml: {why}"
-        return text
+    def facts(self) -> dict[str, str]:
+        return facts_of(self)
+
+    def points(self) -> list[tuple[float, float]]:
+        """Error and cost of the front on validation."""
+        return [(c.error, _cost(c, self._field)) for c in self.front]
+
+    def points_on_test(self) -> list[tuple[float, float]]:
+        return [(value["error"], value[self._field]) for value in self.on_test]
 
     def figures(self) -> list[tuple]:
         """(heading, caption, figure) for the report: the front above the single members, and where images leave."""
@@ -145,29 +141,21 @@ class CascadeResults:
             networks.append(FrontPoint(member.name, error, *costs))
         exact = self.module.exact
         figure = cascade_front_figure(cascades, networks, exact, self.module.cost)
-        figures = [("Error against cost", front_caption(cascades, networks, exact is not None), figure)]
+        figures = [
+            ("Error against cost", front_caption(cascades, networks, exact is not None, self.module.kind), figure)
+        ]
         if self._stages:
             figures.append(("Exits", _EXITS_CAPTION, exits_figure(self._stages)))
         return figures
 
     def _tested(self, index: int) -> tuple[float | None, float | None]:
-        value = self._on_test[index] if self._on_test else {}
+        value = self.on_test[index] if self.on_test else {}
         return value.get("error"), value.get(self._field)
 
     def _drawn(self) -> list[Candidate]:
         """Some of the cascades that have thresholds and two members at least."""
         several = [c for c in self.front if len(c.architecture["members"]) > 1 and "thresholds" in c.architecture]
         return several[:: max(1, -(-len(several) // _DRAWN))]
-
-
-def spelled(cascade: dict[str, Any]) -> str:
-    """A cascade in words: its members, and up to which confidence an image goes on."""
-    members = cascade["members"]
-    if "gaps" in cascade:
-        steps = [f" [gap < {gap:.3g}] > {name}" for gap, name in zip(cascade["gaps"], members[1:], strict=True)]
-    else:
-        steps = [f" [<= {t:.3g}] > {name}" for t, name in zip(cascade["thresholds"], members[1:], strict=True)]
-    return "".join([members[0], *steps])
 
 
 def _row(name: str, params: float | None, values: dict[str, float], val_error: float) -> dict[str, Any]:
@@ -182,11 +170,6 @@ def _row(name: str, params: float | None, values: dict[str, float], val_error: f
 
 def _cost(candidate: Candidate, field: str) -> float:
     return candidate.extra[field] if field in candidate.extra else getattr(candidate, field)
-
-
-def _amount(cost: float, name: str) -> str:
-    units = {"macs": " MACs", "params": " parameters"}
-    return f"{cost:.3g} ms" if name == "latency" else f"{quantities.amount(cost)}{units[name]}"
 
 
 def _write(path: str | os.PathLike, front: list[Candidate], on_test: list[dict[str, float]]) -> None:

@@ -12,7 +12,6 @@ from src.cascades.exact import bytes_for, count_cascades, exact_front, seconds_f
 from src.cascades.exact_ensembles import exact_ensembles
 from src.cascades.genotype import alphabet, canonical, without_idle
 from src.cascades.greedy import ALPHAS, greedy_cascades
-from src.cascades.thinning import front_indices
 from src.errors import UserError
 from src.evolution.budget import UniqueEvaluations
 from src.evolution.mo_gomea import mo_gomea
@@ -197,11 +196,6 @@ def check_together(searcher: str, ensemble: bool, cost: str, repeats: str) -> No
     if searcher == "greedy" and (ensemble or cost == "params"):
         told = "method.ensemble=true" if ensemble else "the objective params"
         raise UserError(f"method.searcher=greedy makes cascades by their average cost: it knows no {told}")
-
-
-def dominant(values: np.ndarray) -> np.ndarray:
-    """Indices of what is not dominated of error and cost (B, 2), by increasing cost."""
-    return front_indices(values[:, 0], values[:, 1])
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -22,7 +22,8 @@ from src.cascades.imported import PARTS
 from src.cascades.pool import COSTS, Pool
 from src.cascades.thresholds import ThresholdGrid
 from src.errors import UserError, check_choice, check_flag, check_range, check_whole
-from src.methods.cascade_results import CascadeResults, spelled
+from src.methods.cascade_facts import spelled
+from src.methods.cascade_results import CascadeResults
 from src.methods.encas_members import cascade_config
 from src.methods.pool_module import PoolModule
 from src.reporting.candidates import Candidate, best_candidate
@@ -34,6 +35,7 @@ from src.spaces.space import macs_of_bound
 COLUMNS = {"latency": "latency_ms"}  # of candidates.csv, where an objective has another name there
 MOST_SLOTS = 8
 _REFERENCE_ERROR = 40.0  # percent, as published
+_REFERENCE_ROOM = 1.1  # else the dearest cascade counts nothing: it would cost what the reference does
 
 
 class ENCAS(PoolModule):
@@ -52,14 +54,15 @@ class ENCAS(PoolModule):
             chosen one is that of the lowest error.
         thin: the front keeps a cascade where its validation accuracy, rounded to so many points, is higher than that of
             all cheaper ones. 0 or None: whatever is not dominated stays.
-        reference: [error in percent, cost], of the hypervolume. None: 40 % and the cost of the K dearest members, which
-            no cascade exceeds.
+        reference: [error in percent, cost], of the hypervolume. None: 40 % and 1.1 times the cost of the K dearest
+            members, so that every cascade is below it.
         memory_gb: that tables of the evaluation may take.
         settings: those of `PoolModule`.
     """
 
     many_candidates = True
     epochs = 0  # of training
+    candidates_take_epochs = False
 
     def __init__(
         self,
@@ -141,7 +144,7 @@ class ENCAS(PoolModule):
     def reference(self, pool: Pool) -> tuple[float, float]:
         """The point (error in percent, cost) up to which a hypervolume is measured."""
         dearest = np.sort(pool.costs(self.cost))[-self.slots :]
-        return self.given_reference or (_REFERENCE_ERROR, float(dearest.sum()))
+        return self.given_reference or (_REFERENCE_ERROR, _REFERENCE_ROOM * float(dearest.sum()))
 
     def take_singles(self, errors: Sequence[float]) -> None:
         """Notes the errors of the members, and the best of them, with which the report compares."""
@@ -185,12 +188,26 @@ class ENCAS(PoolModule):
         return rows, self.results.network(weights)
 
     def remark(self) -> str:
-        text = f"{self.evaluations[0]:,} cascades were looked at" if self.evaluations else "no cascade was looked at"
-        return f"{text}; {self.results.remark()}" if self.results else text
+        facts = self.results.facts() if self.results else {}
+        return "; ".join([self._looked_at(), *(f"{name}: {text}" for name, text in facts.items())])
+
+    def report_facts(self) -> dict[str, str]:
+        """What the remark says, for the page."""
+        if not self.ended or not self.candidates:
+            return {}
+        return {"searched": self._looked_at()} | (self.results or CascadeResults(self)).facts()
+
+    @property
+    def kind(self) -> str:
+        return "ensemble" if self.ensemble else "cascade"
+
+    def _looked_at(self) -> str:
+        count = self.evaluations[0] if self.evaluations else 0
+        return f"{count:,} {self.kind}{' was' if count == 1 else 's were'} looked at"
 
     def candidate_cells(self, candidate: Candidate) -> dict[str, str]:
         """What a candidate is, for the table of the report."""
-        return {"cascade": spelled(candidate.architecture)}
+        return {self.kind: spelled(candidate.architecture)}
 
     def report_figures(self) -> list:
         if self.chosen() is None:  # none so far that is within the budget
@@ -198,7 +215,7 @@ class ENCAS(PoolModule):
         return (self.results or CascadeResults(self)).figures()
 
     def phase(self) -> str:
-        return "searching cascades"
+        return f"searching {self.kind}s"
 
     def progress(self) -> tuple[int, int] | None:
         return self.evaluations

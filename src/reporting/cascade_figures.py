@@ -75,14 +75,17 @@ def cascade_front_figure(
     return figure.update_xaxes(title_text=title, row=len(parts), col=1)
 
 
-def front_caption(cascades: Sequence[FrontPoint], networks: Sequence[FrontPoint], exact: bool = False) -> str:
-    """What stands below the picture of a front."""
-    text = f"{len(cascades)} cascades (line) of a pool of {len(networks)} networks (grey): error against average cost."
+def front_caption(
+    cascades: Sequence[FrontPoint], networks: Sequence[FrontPoint], exact: bool = False, kind: str = "cascade"
+) -> str:
+    """What stands below the picture of a front; `kind`: what its members are, such as "ensemble"."""
+    several = kind if len(cascades) == 1 else f"{kind}s"
+    text = f"{len(cascades)} {several} (line) of a pool of {len(networks)} networks (grey): error against average cost."
     if exact:
         text += " Dotted: the exact front, which no search can pass."
     if any(quantities.is_number(p.test_error) for p in cascades):
         text += (
-            " Above on validation, where the cascades were chosen; below the same ones on test, costs counted there."
+            f" Above on validation, where the {kind}s were chosen; below the same ones on test, costs counted there."
         )
     return text
 

@@ -75,6 +75,11 @@ def _in_run_folder(folder: Path) -> Path:
     if runs:
         raise UserError(f"{folder} holds several runs: give one of them, e.g. architecture={folder / runs[0]}")
     if (folder / ".hydra").is_dir():
+        if (folder / "comparison.csv").is_file():  # which is written last
+            raise UserError(
+                f"the run in {folder} has ended without an {FILE_NAME}: what it found cannot be run as one network, "
+                "such as cascades of stored outputs or greedy ones, or it was no search"
+            )
         raise UserError(f"the run in {folder} has no {FILE_NAME}: the search did not finish, or it was no search")
     raise UserError(f"{folder} is not a run folder: it has no {FILE_NAME}")
 

@@ -79,6 +79,17 @@ def test_figures_of_the_module_are_shown_and_replace_those_of_the_same_heading(t
     assert "better ones" in (tmp_path / "report.html").read_text()
 
 
+def test_a_module_has_facts_of_its_own_and_may_have_no_epochs(tmp_path):
+    module = TinySearch()
+    module.report_facts = lambda: {"hypervolume": "0.54321"}
+    fit(module, ParetoReport(tmp_path / "timed"), epochs=1)
+    assert "<dd>0.54321</dd>" in (tmp_path / "timed" / "report.html").read_text()
+    module.candidates_take_epochs = False
+    ParetoReport(tmp_path / "untimed").write(module)
+    pages = [(tmp_path / name / "report.html").read_text() for name in ("timed", "untimed")]
+    assert [">epoch</th>" in page and ">seconds</th>" in page for page in pages] == [True, False]
+
+
 def test_the_final_table_is_added_after_the_fit_and_its_networks_are_marked(tmp_path):
     module = TinySearch()
     report = ParetoReport(tmp_path)

@@ -1,4 +1,4 @@
-"""The rank average slope decides the direction of every width: section 7.3 of the specification."""
+"""The rank average slope decides the direction of every width."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The width rule against the trajectories of the specification's section 7.2, to the number."""
+"""The width rule against trajectories worked out by hand, to the number."""
 
 import itertools
 import json

@@ -10,6 +10,7 @@ import torch
 
 from callbacks.pareto_report import ParetoReport
 from src.errors import UserError
+from src.methods.cascade_facts import spelled
 from src.methods.cascade_measures import measured
 from src.methods.final_training import Recipe
 from src.methods.weights import load_members
@@ -88,7 +89,7 @@ def test_the_weights_of_the_front_are_kept_once_and_of_stored_outputs_there_are_
 def test_a_budget_chooses_within_it(tmp_path):
     whole, budgeted = of_stored(tmp_path / "a", thin=None), of_stored(tmp_path / "b", thin=None, max_macs=0.3)
     run(whole)
-    run(budgeted, ParetoReport(str(tmp_path)))  # it draws each candidate as it comes, the dearest first
+    run(budgeted, ParetoReport(str(tmp_path)))  # whose first page knows no cascade within the budget
     most = 0.3 * max(member.macs for member in budgeted.members)
     assert budgeted.chosen().macs <= most < whole.chosen().macs
     cheaper = [candidate.error for candidate in budgeted.candidates if candidate.macs <= most]
@@ -144,7 +145,37 @@ def test_the_published_reference_point_is_a_choice(tmp_path):
     run(module)
     pool = module.pool("validation")
     assert module.reference(pool) == (40, 4e9)
-    assert of_stored(tmp_path / "own").reference(pool) == (40.0, pytest.approx(np.sort(pool.costs())[-3:].sum()))
+    assert of_stored(tmp_path / "own").reference(pool) == (40.0, pytest.approx(1.1 * np.sort(pool.costs())[-3:].sum()))
+
+
+def test_the_rows_of_the_table_have_one_name_in_every_run(tmp_path):
+    """Else a multirun's table has a row for each seed; who they are is told beside the table and on the page."""
+    module = of_stored(tmp_path, thin=None, max_macs=0.5)
+    run(module, searcher="exact")
+    module.exact = None
+    rows, _ = compared(module, None)
+    names = [row["network"] for row in rows]
+    assert names == [f"base {module.base_network['name']}", "single within its MACs", "no worse than base", "found"]
+    facts = module.report_facts()
+    assert all(f"{name}: {text}" in module.remark() for name, text in facts.items() if name != "searched")
+    assert facts["single within its MACs"] in {member.name for member in module.members}
+    assert "behind the exact front" not in facts
+
+
+def test_a_front_that_is_exact_lacks_nothing_and_a_single_member_counts(tmp_path):
+    """The default reference is dearer than every cascade: what costs as much as it would have no volume."""
+    module = of_stored(tmp_path, thin=None, slots=1)
+    run(module, searcher="exact")
+    facts = module.report_facts()
+    assert facts["behind the exact front"].startswith("0.00 %")
+    dearest = max(member.macs for member in module.members)
+    assert module.reference(module.pool("validation"))[1] > dearest
+    assert float(facts["hypervolume, validation"]) > 0
+
+
+def test_what_all_images_run_through_is_spelled_as_a_sum():
+    assert spelled({"members": ["a", "b", "c"], "thresholds": [1.0, 0.5]}) == "a + b [<= 0.5] > c"
+    assert spelled({"members": ["a", "b"], "gaps": [0.25]}) == "a [gap < 0.25] > b"
 
 
 def test_several_labels_an_image_are_refused(tmp_path):

@@ -10,7 +10,7 @@ REFERENCE = (40.0, 4000.0)
 
 
 def _sweep(points, reference):
-    """By increasing cost, every point that lowers the error adds a rectangle up to the reference (spec 2.11)."""
+    """By increasing cost, every point that lowers the error adds a rectangle up to the reference."""
     volume, lowest = 0.0, reference[0]
     for error, cost in sorted(points.tolist(), key=lambda point: (point[1], point[0])):
         if error < lowest and cost < reference[1]:

@@ -73,6 +73,9 @@ def test_folders_without_an_architecture_say_why(tmp_path):
     (tmp_path / ".hydra").mkdir()
     with pytest.raises(UserError, match="the search did not finish"):
         load_architecture(tmp_path)
+    (tmp_path / "comparison.csv").touch()
+    with pytest.raises(UserError, match=r"has ended without an architecture\.yaml: what it found cannot be run as one"):
+        load_architecture(tmp_path)
     save_architecture(tmp_path / "0" / "architecture.yaml", CONFIG)
     with pytest.raises(UserError, match=f"several runs: give one of them, e.g. architecture={tmp_path}/0"):
         load_architecture(tmp_path)
