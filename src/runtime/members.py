@@ -10,13 +10,13 @@ An entry is one of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src.cascades.imported import PARTS, member_files, read_header, read_outputs
+from src.cascades.imported import PARTS, member_files, read_header, read_outputs, sample_count
 from src.cascades.pool import check_names
 from src.errors import UserError, check_choice, check_text, check_whole
 from src.runtime.architecture import FILE_NAME, FRONT, load_architecture
@@ -35,9 +35,10 @@ class GivenMember:
     Args:
         name: by which it is called.
         config, weights: of a network: its model config, and the file with its weights.
-        run: the run folder that it is from.
+        run: the run folder that it is from; of a model config that of its weights, where they lie in one.
         stored: of stored outputs the file and the samples of each part, "validation" and "test".
         costs: macs and params, where they are given.
+        named: whether the config gives the name.
     """
 
     name: str
@@ -46,6 +47,7 @@ class GivenMember:
     run: Path | None = None
     stored: Mapping[str, tuple[Path, slice]] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
+    named: bool = False
 
 
 def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
@@ -54,7 +56,8 @@ def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
     split: how many leading samples of flat stored outputs are for the search; the rest is for the report.
 
     Raises:
-        UserError: an entry that is none of the kinds above, what it names is not there, or two members of one name.
+        UserError: an entry that is none of the kinds above, what it names is not there, it is given twice, or two
+            members of one name.
     """
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         raise UserError(f"method.members={entries!r} is not allowed; it must be a list of run folders, models or files")
@@ -63,11 +66,15 @@ def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
     if split is not None:
         check_whole("method.split", split, 1)
     members: list[GivenMember] = []
+    seen: dict[Path, int] = {}
     for number, entry in enumerate(entries):
         if isinstance(entry, Mapping):
             members.append(_from_mapping(f"method.members[{number}]", entry))
             continue
         path = Path(check_text(f"method.members[{number}]", entry)).expanduser()
+        before = seen.setdefault(path.resolve(), number)
+        if before != number:
+            raise UserError(f"{entry} is given twice: method.members[{before}] and [{number}]")
         if (path / FILE_NAME).is_file() or (path / ".hydra").is_dir():
             members.append(_from_run(path))
         elif path.suffix == ".yaml" and path.is_file():
@@ -93,9 +100,15 @@ def _from_mapping(where: str, entry: Mapping[str, Any]) -> GivenMember:
     if not isinstance(config, Mapping):
         config = load_architecture(Path(check_text(f"{where}.model", config)).expanduser())
     costs = {key: entry[key] for key in _KEYS[3:] if entry.get(key) is not None}
-    return GivenMember(
-        name, dict(config), _weights(name, Path(check_text(f"{where}.weights", entry["weights"]))), None, costs=costs
-    )
+    weights = _weights(name, Path(check_text(f"{where}.weights", entry["weights"])))
+    return GivenMember(name, dict(config), weights, _run_of(weights), costs=costs, named=True)
+
+
+def _run_of(weights: Path) -> Path | None:
+    """The run folder that weights lie in, itself or its front; None where they are from elsewhere."""
+    folder = weights.resolve().parent
+    folder = folder.parent if folder.name == FRONT else folder
+    return folder if (folder / RESOLVED).is_file() else None
 
 
 def _from_run(folder: Path) -> GivenMember:
@@ -129,6 +142,13 @@ def _stored(path: Path, split: int | None) -> list[GivenMember]:
             f"{path} holds its samples in one set: give method.split, how many of the first are for the search, or "
             f"two folders in it, {PARTS[0]} and {PARTS[1]}"
         )
+    for file in files:
+        count = sample_count(file)
+        if split >= count > 0:
+            raise UserError(
+                f"method.split={split} is not allowed: {file} has {count} samples, and one at least must be left for "
+                "the report"
+            )
     rows = dict(zip(PARTS, (slice(None, split), slice(split, None)), strict=True))
     return [GivenMember(read_header(file).name, stored={part: (file, rows[part]) for part in PARTS}) for file in files]
 
@@ -136,12 +156,18 @@ def _stored(path: Path, split: int | None) -> list[GivenMember]:
 def _in_two_parts(validation: Path, test: Path) -> list[GivenMember]:
     members = []
     for file in member_files(validation):
-        name, other = read_header(file).name, test / file.name
+        header, other = read_header(file), test / file.name
+        name = header.name
         if not other.is_file():
             raise UserError(f"member {name}: its test outputs are missing, there is no file {other}")
-        theirs = read_header(other).name
-        if theirs != name:
-            raise UserError(f"member {name} is called {theirs} in {other}")
+        theirs = read_header(other)
+        if theirs.name != name:
+            raise UserError(f"member {name} is called {theirs.name} in {other}")
+        if theirs.macs != header.macs:
+            raise UserError(
+                f"member {name} has {header.macs:,.0f} MACs in {file} and {theirs.macs:,.0f} in {other}: it must "
+                "be the same network"
+            )
         whole = slice(None)
         members.append(GivenMember(name, stored={PARTS[0]: (file, whole), PARTS[1]: (other, whole)}))
     return members
@@ -153,9 +179,8 @@ def _named_apart(members: list[GivenMember]) -> list[GivenMember]:
     twice = {name for name in names if names.count(name) > 1}
     found = []
     for member in members:
-        if member.run is not None and member.name in twice:
-            name = f"{member.run.resolve().parent.name}/{member.name}"
-            member = GivenMember(name, member.config, member.weights, member.run, member.stored, member.costs)
+        if member.run is not None and not member.named and member.name in twice:
+            member = replace(member, name=f"{member.run.resolve().parent.name}/{member.name}")
         found.append(member)
     return found
 
@@ -195,7 +220,8 @@ def _data_of_runs(runs: Sequence[GivenMember]) -> DictConfig:
     first = OmegaConf.load(runs[0].run / RESOLVED).data
     for member in runs[1:]:
         theirs = OmegaConf.load(member.run / RESOLVED).data
-        for key in sorted({*first, *theirs} - set(MAY_DIFFER)):
+        keys = {key for key in {*first, *theirs} - set(MAY_DIFFER) if key == "_target_" or not key.startswith("_")}
+        for key in sorted(keys, key=lambda key: (key != "name", key == "_target_", key)):  # the name says most
             if first.get(key) != theirs.get(key):
                 raise UserError(
                     f"member {member.name} was trained with data.{key}={theirs.get(key)} and {runs[0].name} with "
