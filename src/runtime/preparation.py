@@ -18,8 +18,9 @@ from src.errors import UserError, check_text
 from src.runtime.architecture import FRONT, load_architecture
 from src.runtime.build import build
 from src.runtime.checkpoints import RunState
+from src.runtime.data_of_members import take_run_of_members
 from src.runtime.loggers import close, make_loggers
-from src.runtime.members import given_members, take_run_of_members
+from src.runtime.members import given_members
 from src.runtime.resume import run_identity
 from src.runtime.run_lock import lock_run_folder
 from src.runtime.seeds import seed_everything

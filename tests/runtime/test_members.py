@@ -5,7 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.errors import UserError
-from src.runtime.members import given_members, take_run_of_members
+from src.runtime.data_of_members import take_run_of_members
+from src.runtime.members import given_members
 from tests.cascading import stored
 
 DATA = {"_target_": "src.data.digits.DigitsData", "name": "digits", "seed": 0, "val_fraction": 0.2, "batch_size": 64}
