@@ -8,12 +8,12 @@ More keys: `softmax` in place of logits, `params`, `latency_ms`, `name`. A folde
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from src.cascades.pool import Member, Pool, check_names, check_same_samples
+from src.cascades.pool import Member, check_same_samples
 from src.cascades.stored_outputs import Outputs, outputs_of_logits, outputs_of_softmax
 from src.errors import UserError, did_you_mean
 
@@ -53,39 +53,40 @@ def read_outputs(path: str | os.PathLike, name: str | None = None) -> Outputs:
         if "labels" not in arrays or len(given) != 1:
             raise UserError(f"{path} must have labels and either logits or softmax; it has {', '.join(arrays)}")
         convert = outputs_of_logits if given == ["logits"] else outputs_of_softmax
-        try:
-            labels, values = arrays["labels"], arrays[given[0]]
-        except _UNREADABLE as error:
-            raise UserError(f"{path} is damaged: {error}") from error
-        return convert(name, labels, values)
+        return convert(name, _array(path, arrays, "labels"), _array(path, arrays, given[0]))
 
 
-def imported_pool(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> Pool:
-    """The pool of one or more `.npz` files, or folders of them, in memory.
+def sample_count(path: str | os.PathLike) -> int:
+    """N, the labels of a file."""
+    with _opened(path) as arrays:
+        return _array(path, arrays, "labels").size if "labels" in arrays else 0
+
+
+def check_stored(stored: Mapping[str, Mapping[str, tuple[Path, slice]]]) -> None:
+    """Reads the whole files of all members, one after the other, so that nothing is told only after a search.
+
+    stored: of each member, by its name, the file and the samples of each part, "validation" and "test".
 
     Raises:
-        UserError: a file that is missing or damaged, a cost that is missing or not positive, outputs that are no
-            probabilities, or members that disagree on samples or classes: in one sentence that names the member.
+        UserError: outputs that are no probabilities, members that disagree on samples, their order or classes, or one
+            that gives the same outputs as validation and as test: in one sentence that names the member.
     """
-    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    files = [file for path in paths for file in member_files(path)]
-    if not files:
-        raise UserError("the pool is empty: a cascade needs one member at least")
-    members = [read_header(file) for file in files]
-    check_names([member.name for member in members])
-    outputs: list[Outputs] = []
-    for member, file in zip(members, files, strict=True):
-        outputs.append(read_outputs(file, member.name))
-        check_agree(member.name, outputs[-1], members[0].name, outputs[0])
-    return Pool(members, outputs[0].labels, [o.softmax for o in outputs], [o.gaps for o in outputs])
-
-
-def pool_of_logits(members: Sequence[Member], labels: np.ndarray, logits: Sequence[np.ndarray]) -> Pool:
-    """The pool of `members` from their logits (N, C), checked as those of files are."""
-    outputs = [outputs_of_logits(member.name, labels, own) for member, own in zip(members, logits, strict=True)]
-    for member, own in zip(members, outputs, strict=True):
-        check_agree(member.name, own, members[0].name, outputs[0])
-    return Pool(members, labels, [o.softmax for o in outputs], [o.gaps for o in outputs])
+    first, known = "", {}
+    for name, parts in stored.items():
+        paths = list(dict.fromkeys(path for path, _ in parts.values()))
+        files = {path: read_outputs(path, name) for path in paths}
+        if len(files) == 2 and _same(*files.values()):
+            raise UserError(f"member {name}: its test outputs are its validation outputs, in {paths[0]} and {paths[1]}")
+        own = {part: files[path].part(rows) for part, (path, rows) in parts.items()}
+        if len(files) == 1:  # whole, lest another order look like other labels in a part of it
+            own = {"": files[paths[0]], **own}
+        told = {"": name} | {part: f"{name} ({part})" for part in PARTS}
+        for part, outputs in own.items():
+            if part in known:
+                check_agree(told[part], outputs, first, known[part])
+        if not known:
+            # Of the first one its labels and number of classes are kept, and not what it says of every sample.
+            first, known = name, {part: _without_samples(outputs) for part, outputs in own.items()}
 
 
 def check_agree(name: str, outputs: Outputs, first: str, expected: Outputs) -> None:
@@ -94,6 +95,14 @@ def check_agree(name: str, outputs: Outputs, first: str, expected: Outputs) -> N
     classes = (outputs.softmax.shape[1], expected.softmax.shape[1])
     if classes[0] != classes[1]:
         raise UserError(f"member {name} has {classes[0]} classes and {first} has {classes[1]}: they must be the same")
+
+
+def _same(one: Outputs, other: Outputs) -> bool:
+    return np.array_equal(one.labels, other.labels) and np.array_equal(one.softmax, other.softmax)
+
+
+def _without_samples(outputs: Outputs) -> Outputs:
+    return Outputs(outputs.labels.copy(), outputs.softmax[:0].copy(), outputs.gaps[:0].copy())
 
 
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError)
@@ -105,10 +114,20 @@ def _opened(path: str | os.PathLike):
     try:
         arrays = np.load(path, allow_pickle=False)
     except _UNREADABLE as error:
-        raise UserError(f"{path} cannot be read as an {SUFFIX} file: {str(error).splitlines()[0]}") from error
+        # numpy takes any file that it does not know for a pickle, and tells how to allow those
+        raise UserError(f"{path} cannot be read as an {SUFFIX} file: it is damaged, or of another kind") from error
     if not isinstance(arrays, np.lib.npyio.NpzFile):
         raise UserError(f"{path} is no {SUFFIX} file: it holds one array, and labels, outputs and macs are needed")
     return arrays
+
+
+def _array(path: str | os.PathLike, arrays, key: str) -> np.ndarray:
+    try:
+        return arrays[key]
+    except ValueError as error:
+        raise UserError(f"{path}: {key} is damaged, or holds Python objects; it must be an array of numbers") from error
+    except _UNREADABLE as error:
+        raise UserError(f"{path} is damaged: {error}") from error
 
 
 def _member(path: Path, arrays) -> Member:
@@ -117,8 +136,9 @@ def _member(path: Path, arrays) -> Member:
         raise UserError(f"{path} has the key {odd}, which is not known; {did_you_mean(odd, _KEYS)}")
     if "macs" not in arrays:
         raise UserError(f"{path} has no macs: the cost of one answer, a number above 0, must be in it")
-    scalars = {key: _scalar(path, key, arrays[key]) for key in _SCALARS if key in arrays}
-    name = str(arrays["name"].item()) if "name" in arrays and arrays["name"].size == 1 else path.stem
+    scalars = {key: _scalar(path, key, _array(path, arrays, key)) for key in _SCALARS if key in arrays}
+    called = _array(path, arrays, "name") if "name" in arrays else np.empty(0)
+    name = str(called.item()) if called.size == 1 else path.stem
     return Member(name=name, **scalars)
 
 

@@ -1,4 +1,4 @@
-"""The pool: trained networks by what they say of the same samples, and what each of them costs (ENCAS, section 3).
+"""The pool: trained networks by what they say of the same samples, and what each of them costs (ENCAS).
 
 A search over cascades runs no network. Of each member it needs the class probabilities of all samples, kept in half
 precision as the published pools are, and the cost of one answer.

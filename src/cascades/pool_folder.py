@@ -48,16 +48,19 @@ class PoolFolder:
     def path(self) -> Path:
         return self.folder / INDEX
 
-    def begin(self, samples: int, classes: int, fresh: bool = False) -> None:
+    def begin(self, samples: int, classes: int, fresh: bool = False, name: str = "the next one") -> None:
         """Makes a pool without members for N samples of C classes; one that is there stays, unless it is to be fresh.
 
-        Raises `UserError` where it is of other samples or classes.
+        Raises `UserError` where it is of other samples or classes than the member `name`, for which it is begun.
         """
         if self.path.is_file() and not fresh:
             there = self._index()
             if (there["samples"], there["classes"]) != (samples, classes):
-                told = f"{there['samples']} samples and {there['classes']} classes"
-                raise UserError(f"the pool {self.folder} has {told}, not {samples} and {classes}")
+                first = next((member["name"] for member in there["members"]), f"the pool {self.folder}")
+                raise UserError(
+                    f"member {name} has {samples} samples of {classes} classes and {first} has {there['samples']} of "
+                    f"{there['classes']}: they must be the same"
+                )
             return
         (self.folder / _LABELS).unlink(missing_ok=True)
         self._keep({"samples": int(samples), "classes": int(classes), "members": []})

@@ -38,12 +38,17 @@ def outputs_of_logits(name: str, labels: np.ndarray, logits: np.ndarray) -> Outp
 
 
 def outputs_of_softmax(name: str, labels: np.ndarray, softmax: np.ndarray) -> Outputs:
-    """Of probabilities (N, C); the gap of the logits is log p1 - log p2, as far as half precision reaches."""
+    """Of probabilities (N, C); the gap of the logits is log p1 - log p2, as far as half precision reaches.
+
+    What is above 1, in a row whose sum is 1 only about, becomes 1: else a mean could be above a threshold of 1, at
+    which no image is to leave.
+    """
     labels = _checked(name, labels, softmax, "softmax")
     halves, gaps = np.empty(softmax.shape, np.float16), np.empty(len(softmax), np.float16)
     for rows in _blocks(softmax):
         block = np.asarray(softmax[rows], dtype=np.float32)
         check_outputs(name, block, rows.start)
+        block = np.minimum(block, 1)
         with np.errstate(divide="ignore"):
             gaps[rows] = _halved(top_gap(np.log(block)))
         halves[rows] = block.astype(np.float16)

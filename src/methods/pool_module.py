@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
-from src.cascades.imported import PARTS, read_header, read_outputs
+from src.cascades.imported import PARTS, check_stored, read_header, read_outputs
 from src.cascades.pool import Member, Pool
 from src.cascades.pool_folder import PoolFolder
 from src.errors import UserError, check_text
@@ -80,6 +80,8 @@ class PoolModule(SearchModule):
 
         What a resumed run has stored already is left as it is.
         """
+        if part == PARTS[0] and rank_zero_only.rank == 0:
+            check_stored({given.name: given.stored for given in self.given if given.stored})
         self.part, self._fresh = part, not self.resumed
         todo = [given for given in self.given if given.name in names]
         todo = [given for given in todo if self._fresh or not self.folder.finished(given.name)]
@@ -109,18 +111,16 @@ class PoolModule(SearchModule):
     def _import(self, given: GivenMember) -> None:
         path, rows = given.stored[self.part]
         outputs = read_outputs(path, given.name).part(rows)
-        if not len(outputs.labels):
-            raise UserError(f"method.split leaves no sample of {path} for the {self.part} part")
-        self._begin(len(outputs.labels), outputs.softmax.shape[1])
+        self._begin(given.name, len(outputs.labels), outputs.softmax.shape[1])
         self.folder.add(read_header(path), outputs)
 
-    def _begin(self, samples: int, classes: int) -> None:
-        self.folder.begin(samples, classes, fresh=self._fresh)
+    def _begin(self, name: str, samples: int, classes: int) -> None:
+        self.folder.begin(samples, classes, fresh=self._fresh, name=name)
         self._fresh = False
 
     def begin_member(self, samples: int) -> None:
         """Called on rank 0 before a member runs over `samples` images."""
-        self._begin(samples, self.task.num_classes)
+        self._begin(self.storing.name, samples, self.task.num_classes)
         self.folder.begin_member(self.storing, varying=self.varying)
 
     def finish_member(self) -> None:

@@ -1,4 +1,4 @@
-"""`method.members`: the trained networks that a config names, and the data that their runs were on.
+"""`method.members`: the trained networks that a config names.
 
 An entry is one of
 
@@ -10,13 +10,11 @@ An entry is one of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
-
-from src.cascades.imported import PARTS, member_files, read_header, read_outputs
+from src.cascades.imported import PARTS, member_files, read_header, sample_count
 from src.cascades.pool import check_names
 from src.errors import UserError, check_choice, check_text, check_whole
 from src.runtime.architecture import FILE_NAME, FRONT, load_architecture
@@ -24,8 +22,6 @@ from src.runtime.architecture import FILE_NAME, FRONT, load_architecture
 RESOLVED = Path(".hydra") / "resolved.yaml"
 WEIGHTS = "weights.pt"
 _KEYS = ("name", "model", "weights", "macs", "params")
-# What of the data may differ between the runs of two members: it changes no image that they are judged by, no split.
-MAY_DIFFER = ("root", "download", "batch_size", "eval_batch_size", "num_workers", "augment")
 
 
 @dataclass(frozen=True)
@@ -35,9 +31,10 @@ class GivenMember:
     Args:
         name: by which it is called.
         config, weights: of a network: its model config, and the file with its weights.
-        run: the run folder that it is from.
+        run: the run folder that it is from; of a model config that of its weights, where they lie in one.
         stored: of stored outputs the file and the samples of each part, "validation" and "test".
         costs: macs and params, where they are given.
+        named: whether the config gives the name.
     """
 
     name: str
@@ -46,6 +43,7 @@ class GivenMember:
     run: Path | None = None
     stored: Mapping[str, tuple[Path, slice]] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
+    named: bool = False
 
 
 def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
@@ -54,7 +52,8 @@ def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
     split: how many leading samples of flat stored outputs are for the search; the rest is for the report.
 
     Raises:
-        UserError: an entry that is none of the kinds above, what it names is not there, or two members of one name.
+        UserError: an entry that is none of the kinds above, what it names is not there, it is given twice, or two
+            members of one name.
     """
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         raise UserError(f"method.members={entries!r} is not allowed; it must be a list of run folders, models or files")
@@ -63,11 +62,15 @@ def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
     if split is not None:
         check_whole("method.split", split, 1)
     members: list[GivenMember] = []
+    seen: dict[Path, int] = {}
     for number, entry in enumerate(entries):
         if isinstance(entry, Mapping):
             members.append(_from_mapping(f"method.members[{number}]", entry))
             continue
         path = Path(check_text(f"method.members[{number}]", entry)).expanduser()
+        before = seen.setdefault(path.resolve(), number)
+        if before != number:
+            raise UserError(f"{entry} is given twice: method.members[{before}] and [{number}]")
         if (path / FILE_NAME).is_file() or (path / ".hydra").is_dir():
             members.append(_from_run(path))
         elif path.suffix == ".yaml" and path.is_file():
@@ -93,9 +96,15 @@ def _from_mapping(where: str, entry: Mapping[str, Any]) -> GivenMember:
     if not isinstance(config, Mapping):
         config = load_architecture(Path(check_text(f"{where}.model", config)).expanduser())
     costs = {key: entry[key] for key in _KEYS[3:] if entry.get(key) is not None}
-    return GivenMember(
-        name, dict(config), _weights(name, Path(check_text(f"{where}.weights", entry["weights"]))), None, costs=costs
-    )
+    weights = _weights(name, Path(check_text(f"{where}.weights", entry["weights"])))
+    return GivenMember(name, dict(config), weights, _run_of(weights), costs=costs, named=True)
+
+
+def _run_of(weights: Path) -> Path | None:
+    """The run folder that weights lie in, itself or its front; None where they are from elsewhere."""
+    folder = weights.resolve().parent
+    folder = folder.parent if folder.name == FRONT else folder
+    return folder if (folder / RESOLVED).is_file() else None
 
 
 def _from_run(folder: Path) -> GivenMember:
@@ -129,6 +138,13 @@ def _stored(path: Path, split: int | None) -> list[GivenMember]:
             f"{path} holds its samples in one set: give method.split, how many of the first are for the search, or "
             f"two folders in it, {PARTS[0]} and {PARTS[1]}"
         )
+    for file in files:
+        count = sample_count(file)
+        if split >= count > 0:
+            raise UserError(
+                f"method.split={split} is not allowed: {file} has {count} samples, and one at least must be left for "
+                "the report"
+            )
     rows = dict(zip(PARTS, (slice(None, split), slice(split, None)), strict=True))
     return [GivenMember(read_header(file).name, stored={part: (file, rows[part]) for part in PARTS}) for file in files]
 
@@ -136,12 +152,18 @@ def _stored(path: Path, split: int | None) -> list[GivenMember]:
 def _in_two_parts(validation: Path, test: Path) -> list[GivenMember]:
     members = []
     for file in member_files(validation):
-        name, other = read_header(file).name, test / file.name
+        header, other = read_header(file), test / file.name
+        name = header.name
         if not other.is_file():
             raise UserError(f"member {name}: its test outputs are missing, there is no file {other}")
-        theirs = read_header(other).name
-        if theirs != name:
-            raise UserError(f"member {name} is called {theirs} in {other}")
+        theirs = read_header(other)
+        if theirs.name != name:
+            raise UserError(f"member {name} is called {theirs.name} in {other}")
+        if theirs.macs != header.macs:
+            raise UserError(
+                f"member {name} has {header.macs:,.0f} MACs in {file} and {theirs.macs:,.0f} in {other}: it must "
+                "be the same network"
+            )
         whole = slice(None)
         members.append(GivenMember(name, stored={PARTS[0]: (file, whole), PARTS[1]: (other, whole)}))
     return members
@@ -153,73 +175,7 @@ def _named_apart(members: list[GivenMember]) -> list[GivenMember]:
     twice = {name for name in names if names.count(name) > 1}
     found = []
     for member in members:
-        if member.run is not None and member.name in twice:
-            name = f"{member.run.resolve().parent.name}/{member.name}"
-            member = GivenMember(name, member.config, member.weights, member.run, member.stored, member.costs)
+        if member.run is not None and not member.named and member.name in twice:
+            member = replace(member, name=f"{member.run.resolve().parent.name}/{member.name}")
         found.append(member)
     return found
-
-
-def take_run_of_members(config: DictConfig, given: set[str]) -> None:
-    """Takes the data of the runs that members are from, or a stand-in where no member is a network.
-
-    given: the keys of the command line.
-
-    Raises:
-        UserError: a member is from a run on other data, or other data is asked for: its validation images would be
-            among those that the member was trained on.
-    """
-    method = OmegaConf.to_container(config.method, resolve=True)
-    members = given_members(method["members"], method.get("split"))
-    runs = [member for member in members if member.run is not None and (member.run / RESOLVED).is_file()]
-    asked = sorted(key for key in given if key.split(".")[0] in ("data", "experiment"))
-    if all(member.config is None for member in members):
-        if asked:
-            raise UserError(f"{asked[0]} has no meaning: all of method.members are stored outputs; leave it out")
-        data: Any = {"_target_": "src.data.no_images.NoImages", "num_classes": _classes(members[0])}
-    elif runs:
-        data = _data_of_runs(runs)
-        _check_asked(config, data, asked, runs[0])
-    else:
-        return
-    with open_dict(config):
-        config.data = data
-
-
-def _classes(member: GivenMember) -> int:
-    path, _ = member.stored[PARTS[0]]
-    return read_outputs(path, member.name).softmax.shape[1]
-
-
-def _data_of_runs(runs: Sequence[GivenMember]) -> DictConfig:
-    first = OmegaConf.load(runs[0].run / RESOLVED).data
-    for member in runs[1:]:
-        theirs = OmegaConf.load(member.run / RESOLVED).data
-        for key in sorted({*first, *theirs} - set(MAY_DIFFER)):
-            if first.get(key) != theirs.get(key):
-                raise UserError(
-                    f"member {member.name} was trained with data.{key}={theirs.get(key)} and {runs[0].name} with "
-                    f"data.{key}={first.get(key)}: all must have the same images and the same split, so that none is "
-                    f"judged by images that it was trained on"
-                )
-    return first
-
-
-def _check_asked(config: DictConfig, data: DictConfig, asked: Sequence[str], first: GivenMember) -> None:
-    for key in asked:
-        name = key.removeprefix("data.")
-        if key in ("data", "experiment"):
-            if config.data.get("name") != data.get("name"):
-                raise UserError(
-                    f"data={config.data.get('name')}: member {first.name} was trained on data={data.get('name')}; "
-                    "leave data out"
-                )
-            continue
-        value = OmegaConf.select(config, key)
-        if name.split(".")[0] in MAY_DIFFER:
-            OmegaConf.update(data, name, value, force_add=True)
-        elif OmegaConf.select(data, name) != value:
-            raise UserError(
-                f"{key}={value}: member {first.name} was trained with {key}={OmegaConf.select(data, name)}, and "
-                f"members must be judged by images that they have not seen: leave {key} out"
-            )

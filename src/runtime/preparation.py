@@ -18,8 +18,9 @@ from src.errors import UserError, check_text
 from src.runtime.architecture import FRONT, load_architecture
 from src.runtime.build import build
 from src.runtime.checkpoints import RunState
+from src.runtime.data_of_members import take_run_of_members
 from src.runtime.loggers import close, make_loggers
-from src.runtime.members import take_run_of_members
+from src.runtime.members import given_members
 from src.runtime.resume import run_identity
 from src.runtime.run_lock import lock_run_folder
 from src.runtime.seeds import seed_everything
@@ -189,7 +190,9 @@ def model_config(config: DictConfig) -> dict[str, Any]:
 def model_name(config: DictConfig) -> str:
     """What the model is called in tables: the choice of `model`, the name that it was given, or the run folder's."""
     if config.get("method") and "members" in config.method:
-        return f"{len(config.method.members)} members"
+        method = OmegaConf.to_container(config.method, resolve=True)
+        count = len(given_members(method["members"], method.get("split")))
+        return f"{count} member{'s' if count > 1 else ''}"
     if config.architecture is not None:
         folder, path = _origin(config), Path(config.architecture).resolve()
         return f"{folder.name} {path.stem}" if path.parent.name == FRONT else folder.name

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from src.cascades.imported import imported_pool
-from src.cascades.pool import Member, Pool
+from src.cascades.imported import check_stored, member_files, read_header, read_outputs
+from src.cascades.pool import Member, Pool, check_names
 from src.cascades.pool_folder import PoolFolder
 from src.cascades.stored_outputs import Outputs, outputs_of_logits, outputs_of_softmax, softmax_of
 from src.errors import UserError
@@ -20,6 +20,15 @@ def saved(folder, **values):
     keys = {"labels": LABELS, "logits": LOGITS[::-1], "macs": 20, **values}
     np.savez(folder / "second.npz", **{key: value for key, value in keys.items() if value is not None})
     return folder
+
+
+def imported(folder) -> Pool:
+    """The pool of a folder, checked as a run checks it."""
+    files = {read_header(file): file for file in member_files(folder)}
+    check_names([member.name for member in files])
+    check_stored({m.name: dict.fromkeys(("validation", "test"), (file, slice(None))) for m, file in files.items()})
+    outputs = [read_outputs(file, member.name) for member, file in files.items()]
+    return Pool(tuple(files), LABELS, [o.softmax for o in outputs], [o.gaps for o in outputs])
 
 
 def nan_at_7() -> np.ndarray:
@@ -60,24 +69,32 @@ def shuffled() -> np.ndarray:
 )
 def test_a_pool_that_cannot_be_used_names_the_member(values, told, tmp_path):
     with pytest.raises(UserError, match=told) as caught:
-        imported_pool(saved(tmp_path, **values))
+        imported(saved(tmp_path, **values))
     assert "\n" not in str(caught.value)
 
 
 def test_files_that_are_missing_or_damaged_are_named(tmp_path):
     with pytest.raises(UserError, match=r"there is no file or folder .*/none"):
-        imported_pool(tmp_path / "none")
+        imported(tmp_path / "none")
     with pytest.raises(UserError, match=r"is empty: there is no .npz file in it"):
-        imported_pool(tmp_path)
+        imported(tmp_path)
     path = saved(tmp_path) / "second.npz"
     whole = bytearray(path.read_bytes())
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"second.npz cannot be read as an .npz file"):
-        imported_pool(tmp_path)
+        imported(tmp_path)
     whole[300] ^= 1  # within the labels
     path.write_bytes(whole)
     with pytest.raises(UserError, match=r"second.npz is damaged: Bad CRC-32"):
-        imported_pool(tmp_path)
+        imported(tmp_path)
+    path.write_text("no archive")
+    with pytest.raises(UserError, match=r"second.npz cannot be read as an .npz file: it is damaged") as caught:
+        imported(tmp_path)
+    assert "pickle" not in str(caught.value)
+    np.savez(path, labels=np.array([{}]), logits=LOGITS, macs=1)
+    with pytest.raises(UserError, match=r"second.npz: labels is damaged, or holds Python objects") as caught:
+        imported(tmp_path)
+    assert "pickle" not in str(caught.value)
 
 
 def test_logits_and_their_softmax_are_the_same_member():
@@ -90,13 +107,54 @@ def test_logits_and_their_softmax_are_the_same_member():
     assert np.allclose(one.gaps, two.gaps, atol=2e-3)
 
 
+def test_no_probability_is_above_1():
+    """Else a mean is above a threshold of 1, at which no image leaves."""
+    above = outputs_of_softmax("a", np.array([0]), np.array([[1.005, 0.0]]))
+    assert above.softmax.max() == 1
+
+
+def both_parts(folder, **values):
+    """The members of `saved` in two sets, of which the second one's test part has other values."""
+    parts = {}
+    for name in ("first", "second"):
+        for part in ("validation", "test"):
+            own = values if (name, part) == ("second", "test") else {}
+            given = {"labels": LABELS, "logits": LOGITS * (2 if part == "test" else 1), "macs": 1, **own}
+            np.savez(folder / f"{name}-{part}.npz", **given)
+        parts[name] = {part: (folder / f"{name}-{part}.npz", slice(None)) for part in ("validation", "test")}
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"labels": shuffled()}, r"member second \(test\) has the samples in another order than first"),
+        ({"labels": LABELS[:9], "logits": LOGITS[:9]}, r"member second \(test\) has 9 samples and first has 30"),
+        ({"logits": LOGITS}, "member second: its test outputs are its validation outputs, in .*second-validation.npz"),
+    ],
+)
+def test_the_test_part_is_checked_as_well(values, told, tmp_path):
+    check_stored(both_parts(tmp_path))
+    with pytest.raises(UserError, match=told):
+        check_stored(both_parts(tmp_path, **values))
+
+
+def test_a_flat_file_is_looked_at_whole(tmp_path):
+    """The samples of two halves exchanged: either part alone has other labels, and what is wrong is the order."""
+    saved(tmp_path, labels=np.roll(LABELS, 15))
+    halves = {"validation": slice(15), "test": slice(15, None)}
+    stored = {name: {p: (tmp_path / f"{name}.npz", h) for p, h in halves.items()} for name in ("first", "second")}
+    with pytest.raises(UserError, match="member second has the samples in another order than first"):
+        check_stored(stored)
+
+
 def test_a_certain_answer_has_the_largest_gap_and_no_infinity():
     certain = outputs_of_softmax("a", np.array([0]), np.array([[1.0, 0.0]]))
     assert certain.gaps[0] == np.finfo(np.float16).max
 
 
 def test_parts_and_costs_of_a_pool(tmp_path):
-    pool = imported_pool(saved(tmp_path, params=7))
+    pool = imported(saved(tmp_path, params=7))
     part = pool.part(slice(10, None))
     assert (part.samples, part.classes, len(part)) == (20, 4, 2)
     assert np.array_equal(part.outputs[1], pool.outputs[1][10:])
@@ -176,8 +234,8 @@ def test_a_lost_or_cut_file_of_a_folder_is_named(tmp_path):
     path.unlink()
     with pytest.raises(UserError, match=r"member a: .*000-a.npy cannot be read, there is no file"):
         folder.pool()
-    with pytest.raises(UserError, match="samples and"):
-        folder.begin(29, 4)
+    with pytest.raises(UserError, match="member b has 29 samples of 4 classes and a has 30 of 4"):
+        folder.begin(29, 4, name="b")
     (tmp_path / "pool.json").write_text("{")
     with pytest.raises(UserError, match=r"pool.json is damaged"):
         folder.pool()

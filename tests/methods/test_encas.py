@@ -111,8 +111,19 @@ def test_latency_is_measured_where_it_is_an_objective(tmp_path):
 
 def test_stored_outputs_beside_networks_must_be_of_the_same_samples(tmp_path):
     members = [*networks(1), *stored(tmp_path / "others")]
-    with pytest.raises(UserError, match=r"the pool .* has 270 samples and 10 classes, not 200 and 5"):
+    with pytest.raises(UserError, match="member m0 has 200 samples of 5 classes and net0 has 270 of 10"):
         run(encas(members, tmp_path / "run"), data=digits())
+
+
+def test_a_stored_member_that_fits_no_other_is_named_before_the_search(tmp_path):
+    """Nothing but its test part is wrong, which is looked at once the search has ended."""
+    given = stored(tmp_path / "given")
+    path = tmp_path / "given" / "test" / "m2.npz"
+    values = dict(np.load(path))
+    np.savez(path, **values | {"labels": values["labels"][:-1], "softmax": values["softmax"][:-1]})
+    with pytest.raises(UserError, match=r"member m2 \(test\) has 199 samples and m0 has 200"):
+        run(encas(given, tmp_path / "run", (1, 1, 1), 5))
+    assert not (tmp_path / "run" / "pool").exists()
 
 
 def test_a_member_that_is_a_cascade_costs_what_it_cost(tmp_path):

@@ -5,7 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.errors import UserError
-from src.runtime.members import given_members, take_run_of_members
+from src.runtime.data_of_members import take_run_of_members
+from src.runtime.members import given_members
 from tests.cascading import stored
 
 DATA = {"_target_": "src.data.digits.DigitsData", "name": "digits", "seed": 0, "val_fraction": 0.2, "batch_size": 64}
@@ -93,6 +94,8 @@ def test_flat_outputs_are_split_where_the_config_says(tmp_path):
     assert member.stored["test"][1] == slice(3, None)
     with pytest.raises(UserError, match=r"holds its samples in one set: give method.split"):
         given_members([str(tmp_path / "a.npz")])
+    with pytest.raises(UserError, match=r"method.split=4 is not allowed: .*a.npz has 4 samples"):
+        given_members([str(tmp_path / "a.npz")], 4)
 
 
 def mapping(**more):
@@ -119,11 +122,40 @@ def test_what_names_no_member_is_told(entries, told, tmp_path, monkeypatch):
 
 def test_a_run_without_weights_and_one_member_twice_are_told(tmp_path):
     folder = run_folder(tmp_path / "a")
-    with pytest.raises(UserError, match="two members of the pool are called"):
+    with pytest.raises(UserError, match=r"/a is given twice: method.members\[0\] and \[1\]"):
         given_members([folder, folder])
     (tmp_path / "a" / "weights.pt").unlink()
     with pytest.raises(UserError, match=r"there are no weights at .*/a/weights.pt"):
         given_members([folder])
+
+
+@pytest.mark.parametrize("inside", ["", "front"])
+def test_weights_in_a_run_folder_are_of_that_run(inside, tmp_path):
+    """Else other data, or another split, would go unseen where a model is given by its config."""
+    runs = [run_folder(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 1))]
+    weights = tmp_path / "b" / inside / "weights.pt"
+    weights.parent.mkdir(exist_ok=True)
+    weights.touch()
+    with pytest.raises(UserError, match=r"member mine was trained with data.seed=1 and a with data.seed=0"):
+        take_run_of_members(config(runs[0], mapping(name="mine", weights=str(weights))), set())
+
+
+def test_members_of_other_data_are_told_by_its_name(tmp_path):
+    odd = {"_recursive_": False, "_target_": "mine.Data", "a_key": 1}
+    runs = [run_folder(tmp_path / "a"), run_folder(tmp_path / "b", name="mine", **odd)]
+    with pytest.raises(UserError, match=r"member b was trained with data.name=mine and a with data.name=digits"):
+        take_run_of_members(config(*runs), set())
+    same = [run_folder(tmp_path / name, _recursive_=value) for name, value in (("c", True), ("d", False))]
+    take_run_of_members(config(*same), set())
+
+
+def test_parts_of_two_networks_are_told(tmp_path):
+    (entry,) = stored(tmp_path)
+    path = tmp_path / "test" / "m2.npz"
+    values = dict(np.load(path))
+    np.savez(path, **values | {"macs": 7})
+    with pytest.raises(UserError, match=r"member m2 has .* MACs in .*m2.npz and 7 in .*m2.npz"):
+        given_members([entry])
 
 
 def test_a_part_that_lacks_a_member_is_told(tmp_path):
