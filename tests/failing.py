@@ -60,6 +60,13 @@ def run(script: str, folder: Path, *overrides: str, timeout: float = 120, limit:
     return Done(process.exitcode, out, err, folder)
 
 
+def succeeded(script: str, folder: Path, *overrides: str, timeout: float = 120) -> Done:
+    """A run that must end with a result."""
+    done = run(script, folder, *overrides, timeout=timeout)
+    assert done.code == 0, done.out + done.err
+    return done
+
+
 def _command(script: str, arguments: list[str], out: str, err: str, limit: int | None) -> None:
     for path, stream in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY), stream)

@@ -100,3 +100,17 @@ class NotANumber(pl.Callback):
 
     def on_validation_end(self, trainer, pl_module) -> None:
         self._module.running_mean.copy_(self._kept)
+
+
+class Branching(torch.nn.Module):
+    """A network whose path depends on the values of an image: it cannot be traced."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.conv, self.fc = torch.nn.Conv2d(1, 8, 3), torch.nn.Linear(8, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        if x.mean() > 0:
+            x = -x
+        return self.fc(x.mean((2, 3)))

@@ -4,11 +4,15 @@ What is accepted all the same stands in `ACCEPTED`. A setting that is added, by 
 one of the values is right for it, it gets its line there.
 """
 
+import gc
 import math
 import warnings
+from collections.abc import Iterator
+from itertools import count
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from preparing import Trained, begin, changed, composed, leaves
 
 from src.errors import UserError
@@ -18,6 +22,7 @@ from tests.cascading import stored
 WORD, HUGE = "maybe", 10**12
 VALUES = [WORD, -1, "", 0, 1.5, [1, 2], {"a": 1}, None, True, HUGE, math.nan]
 QUICK = 2  # so many of them are tried in each run of the tests, the others in CI
+SOME = 3  # so many are tried where all have been tried by another key or command
 
 ACCEPTED = [
     ([0], "seed data.mean method.factor_min task.label_smoothing scheduler.warmup scheduler.final"),
@@ -71,6 +76,15 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.fixture
+def frozen():
+    """Every run leaves cycles of modules: what is loaded already need not be gone through each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def outcome(script, config, folder, searched: bool = False) -> str | None:
     """What the user is told; None where a training begins."""
     try:
@@ -87,13 +101,29 @@ def outcome(script, config, folder, searched: bool = False) -> str | None:
     raise AssertionError("the run has ended without a training")
 
 
+def filled(config, key: str) -> bool:
+    """Whether the value of a key is that of another one unless it is given."""
+    parent, _, name = key.rpartition(".")
+    return OmegaConf.is_interpolation(OmegaConf.select(config, parent) if parent else config, name)
+
+
+def in_turn(values: list, turns: Iterator[int]) -> list:
+    """Some of the values, so that each comes up as often as the others."""
+    return [values[next(turns) % len(values)] for _ in range(SOME)]
+
+
 def try_all(script: str, values: list, folder) -> None:
-    """Tries the values at every key of the composed config."""
-    config = composed(script)
+    """Tries the values at every key of the composed config.
+
+    Of a key that another one fills, and of one that train.py shares with search.py, some: the value goes the way that
+    all of them went there.
+    """
+    config, turns = composed(script), count()
+    known = set(leaves(composed("search"))) if script == "train" else set()
     assert outcome(script, config, folder) is None
     wrong = []
     for key in leaves(config):
-        for value in values:
+        for value in in_turn(values, turns) if key in known or filled(config, key) else values:
             case = changed(config, key, value)
             told = outcome(script, case, folder)
             if told is None and script == "search" and (key, value) != ("retrain.epochs", 0):
@@ -105,6 +135,7 @@ def try_all(script: str, values: list, folder) -> None:
     assert not wrong, f"refused though ACCEPTED has it, or begun though it has not: {wrong}"
 
 
+@pytest.mark.usefixtures("frozen")
 def test_a_word_and_a_negative_number(tmp_path):
     try_all("search", VALUES[:QUICK], tmp_path)
 
@@ -147,6 +178,7 @@ def members(method: str, folder) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("frozen")
 @pytest.mark.parametrize("method", OTHER_METHODS)
 def test_values_of_every_kind_for_the_other_methods(method, tmp_path):
     """Of the keys that the user is meant to set; those of module and callbacks are filled from them."""
@@ -167,6 +199,7 @@ def test_values_of_every_kind_for_the_other_methods(method, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("frozen")
 @pytest.mark.parametrize(("script", "values"), [("search", VALUES[QUICK:]), ("train", VALUES)])
 def test_values_of_every_kind(script, values, tmp_path):
     try_all(script, values, tmp_path)

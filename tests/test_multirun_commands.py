@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import yaml
-from test_commands import ROOT, SHORT
+from failing import ROOT, SHORT
 
 SPY = """
 from pathlib import Path

@@ -75,6 +75,7 @@ def test_sigterm_saves_within_an_epoch_and_ends_cleanly(devices, tmp_path):
     assert errors.count("stopped by SIGTERM") == 1
     assert f"resume={folder}" in errors  # it says how to go on
     assert "Traceback" not in errors
+    assert not (folder / "architecture.yaml").exists()  # nor a result that is none
     assert (folder / "checkpoints" / "last.ckpt").is_file()
     command = [command[0], f"resume={folder}"]
     moments = [rng.randrange(8, lines(whole / "metrics.csv"))]

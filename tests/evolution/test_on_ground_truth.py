@@ -1,5 +1,7 @@
 """Searches with the trained table as a perfect evaluator (test 19 of the specification)."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ SEEDS = 20
 CLOSE = 0.1  # points of error
 
 
+@cache
 def regrets(kind, share: float, evaluations: int) -> list[torch.Tensor]:
     """For each seed the regret after every evaluation."""
     band = Band(0, TABLE.budget(share))

@@ -16,6 +16,7 @@ from src.runtime.architecture import load_architecture, save_architecture
 from src.runtime.build import network_from
 from src.tasks.multilabel import Multilabel
 from tests.always.processes import ONE_DEVICE, completed
+from tests.failing import succeeded
 from tests.methods.test_final_training import recipe
 from tests.networks.cascade_folder import CONFIG, write_cascade
 from tests.searching import BASE, digits
@@ -100,8 +101,8 @@ def test_the_member_that_images_do_not_fit_is_named():
 def test_the_command_tests_the_cascade_of_a_run_folder(folder, tmp_path):
     """Error and MACs of its table, and the exported program, are those of the network in the folder."""
     out = tmp_path / "out"
-    options = [*ONE_DEVICE, "trainer.threads=1", "logger=none", "export.formats=[pt2]", f"hydra.run.dir={out}"]
-    completed(["train.py", f"architecture={folder}", "test_only=true", *options])
+    options = [*ONE_DEVICE, "trainer.threads=1", "logger=none", "export.formats=[pt2]"]
+    succeeded("train.py", out, f"architecture={folder}", "test_only=true", *options)
     row = next(csv.DictReader((out / "comparison.csv").open()))
     expected = counted(folder)
     assert (row["network"], row["width"]) == ("cascade", "")
