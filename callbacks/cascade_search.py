@@ -76,6 +76,7 @@ class CascadeSearch(pl.Callback):
         check_together(self.searcher, pl_module.ensemble, pl_module.cost, pl_module.repeats)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: ENCAS) -> None:
+        """Searches, records the front from the lowest error on, and ends the fit."""
         if pl_module.ended:
             return
         self._saved = time.monotonic()

@@ -53,6 +53,7 @@ class DeviceTables(SetTables):
         self.right[where] = _packed(right)
 
     def walk(self, places: np.ndarray, levels: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As on the CPU, with all of a chunk's cascades in each operation."""
         sets, chosen, members = (torch.from_numpy(values).to(self.device) for values in (places, levels, length))
         slots = sets.shape[1]
         answers, reached = torch.zeros_like(members), torch.full_like(sets, self.samples)

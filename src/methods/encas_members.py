@@ -7,12 +7,10 @@ from torch import nn
 
 from src.cascades.pool import Member
 from src.errors import UserError
-from src.graph.channel_graph import channel_graph
-from src.graph.cost import cost_polynomial
 from src.methods.final_training import check_accepts
 from src.methods.weights import load_weights
 from src.networks.cascade import Cascade
-from src.networks.cascade_macs import fill_macs
+from src.networks.cascade_macs import counted_macs, fill_macs
 from src.runtime.build import network_from
 from src.runtime.members import GivenMember
 
@@ -65,8 +63,7 @@ def _macs(given: GivenMember, network: nn.Module, input_shape: tuple[int, int, i
         if isinstance(network, Cascade):
             fill_macs(network, input_shape)
             return network.average_macs([1] * len(network.counts()))
-        graph = channel_graph(network, input_shape)
-        return float(cost_polynomial(graph).macs(graph.widths()))
+        return float(counted_macs(network, input_shape))
     except UserError as error:
         raise UserError(
             f"member {given.name}: its MACs cannot be counted ({error}); give it as "
