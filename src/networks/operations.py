@@ -11,7 +11,7 @@ _NAME = re.compile(rf"ir_k([{''.join(map(str, KERNELS))}])_e([1-9]\d?)(_se)?")
 
 
 class Operation(NamedTuple):
-    """An inverted residual: the size of the depthwise kernel, the factor of expansion, squeeze-and-excitation or not."""
+    """An inverted residual: depthwise kernel, factor of expansion, squeeze-and-excitation or not."""
 
     kernel: int
     expansion: int
