@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from src.errors import UserError, check_flag, did_you_mean
+from src.graph.vital_blocks import vital_blocks
 from src.networks.inverted_residual import InvertedResidualNet
 from src.networks.operation_supernet import OperationSupernet
 from src.networks.operations import SKIP, Operation, operation_named
@@ -59,11 +60,18 @@ class OperationSpace:
         self.input_shape = tuple(int(size) for size in input_shape)
         self.macro = network.macro
         self.start = {"operations": list(network.operations)}
-        self.vital = tuple(not shape.keeps for shape in self.macro.blocks)
         names = _checked(OPERATIONS if operations is None else operations)
+        self.vital = self._found_vital(names[0])
         self.operations = (*names, SKIP) if skip and not all(self.vital) else names
         self._sizes = block_sizes(self.macro, self.input_shape)[:-1]
         self.costs = self._cost_table()
+
+    def _found_vital(self, operation: str) -> tuple[bool, ...]:
+        """Of each block whether it is vital; in the network that leaves none out, as what is not there is no block."""
+        with torch.device("meta"):
+            network = InvertedResidualNet(**self.macro.arguments(), operations=operation)
+        paths = [f"blocks.{block}" for block in range(len(self.macro.blocks))]
+        return vital_blocks(network, self.input_shape, paths).flags
 
     def _cost_table(self) -> CostTable:
         allowed = torch.tensor([[name != SKIP or not vital for name in self.operations] for vital in self.vital])
