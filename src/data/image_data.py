@@ -11,11 +11,11 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from src.data.labels import KINDS, check_known, counted, label_kind
-from src.data.loaders import Batch
+from src.data.loaders import Batch, ImageLoader
 from src.data.sampling import EvaluationSampler, SubsetSampler, TrainingSampler
 from src.data.splits import stratified_split, stratified_subset
 from src.errors import UserError, check_text, check_whole
-from src.runtime.seeds import keyed_generator
+from src.runtime.seeds import keyed_generator, keyed_seed
 
 LARGEST = 2**14  # pixels of a side
 
@@ -82,6 +82,8 @@ class ImageData(LightningDataModule, ABC):
         self.targets: str | None = None
         self.class_names: list[str] | None = None
         self.train_size = self.val_size = None
+        self._kept: Tensor | None = None  # indices of the training images that are trained on, where some are reserved
+        self._reserved: Tensor | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Read the training data once; every later call only looks at the trainer that is attached now."""
@@ -106,12 +108,42 @@ class ImageData(LightningDataModule, ABC):
         """The trainer's device; the CPU without a trainer."""
         return torch.device("cpu") if self.trainer is None else torch.device(self.trainer.strategy.root_device)
 
-    def _training_sampler(self) -> TrainingSampler:
+    def reserve(self, fraction: float, key: str) -> None:
+        """From now on training sees all but `fraction` of every class, which `reserved_dataloader()` gives.
+
+        For a search that trains two things on images of their own. Keyed by `seed`; 0 makes the training part whole
+        again. `key` is what the user gives the fraction by, for messages.
+        """
+        self._kept = self._reserved = None
+        if fraction:
+            self._kept, self._reserved = stratified_split(
+                self._training_labels(), fraction, keyed_seed(self.seed, "reserved"), key, "the architecture"
+            )
+
+    def train_dataloader(self) -> ImageLoader:
+        """This rank's training batches, in a new order and with new augmentation every epoch."""
+        return self._training_loader(self._training_sampler(self._kept, self.order_seed))
+
+    def reserved_dataloader(self) -> ImageLoader:
+        """This rank's batches of what is reserved, augmented as in training, in an order of their own every epoch."""
+        sampler = self._training_sampler(self._reserved, keyed_seed(self.order_seed, "reserved"))
+        return self._training_loader(sampler)
+
+    @abstractmethod
+    def _training_labels(self) -> Tensor:
+        """The labels of all training images."""
+
+    @abstractmethod
+    def _training_loader(self, sampler: TrainingSampler) -> ImageLoader:
+        """Augmented batches of the training images that `sampler` names."""
+
+    def _training_sampler(self, members: Tensor | None, seed: int) -> TrainingSampler:
         """Shuffled, except when Lightning is asked to overfit the same few batches."""
         rank, world = self._rank_and_world()
         shuffle = self.trainer is None or not self.trainer.overfit_batches
+        count = self.train_size if members is None else len(members)
         return TrainingSampler(
-            self.train_size, self.batch_size, seed=self.order_seed, rank=rank, world=world, shuffle=shuffle
+            count, self.batch_size, seed=seed, rank=rank, world=world, shuffle=shuffle, members=members
         )
 
     @abstractmethod

@@ -21,10 +21,21 @@ class TrainingSampler:
     """A new order every epoch. `set_epoch` is what Lightning calls before each epoch.
 
     A last batch of a single image is left out (unless `batch_size` is 1): batch norm cannot train on it.
+    `members`: indices (count,) of the images that there are to draw from; None: 0 to count - 1.
     """
 
-    def __init__(self, count: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1, shuffle: bool = True):
-        self.count, self.batch_size = count, batch_size
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        shuffle: bool = True,
+        members: Tensor | None = None,
+    ):
+        self.count, self.batch_size, self.members = count, batch_size, members
         self.seed, self.rank, self.world, self.shuffle = seed, rank, world, shuffle
         self.epoch = 0
         own = ceil(count / world)
@@ -43,6 +54,7 @@ class TrainingSampler:
             order = torch.randperm(self.count, generator=keyed_generator(self.seed, "order", self.epoch))
         else:
             order = torch.arange(self.count)
+        order = order if self.members is None else self.members[order]
         order = torch.cat([order, order[: -self.count % self.world]])
         return [whole[self.rank :: self.world] for whole in order.split(self.batch_size * self.world)][: self.steps]
 

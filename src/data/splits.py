@@ -21,24 +21,27 @@ def apportioned(sizes: Tensor, total: int) -> Tensor:
     return parts
 
 
-def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+def stratified_split(
+    labels: Tensor, fraction: float, seed: int, key: str = "data.val_fraction", part_name: str = "validation"
+) -> tuple[Tensor, Tensor]:
     """Indices (rest, part) into `labels` (N,), both sorted, where `part` holds `fraction` of every class.
 
-    Of labels (N, L) it holds about that share of every attribute; a rare one may be absent from it.
+    Of labels (N, L) it holds about that share of every attribute; a rare one may be absent from it. `key` is what the
+    user gives the fraction by, and `part_name` is what the part is for: so that a message can say it.
 
     Raises `UserError` when a class would have no image on one of the two sides, or an attribute would be the same on
     all images of the rest.
     """
     if labels.ndim == 2:
-        return _split_by_attributes(labels, fraction, seed)
+        return _split_by_attributes(labels, fraction, seed, key, part_name)
     sizes = torch.bincount(labels)
     take = apportioned(sizes, round(len(labels) * fraction))
     if bool((take == 0).any()) or bool((take == sizes).any()):
         label = int(torch.where((take == 0) | (take == sizes))[0][0])
-        side = "validation" if take[label] == 0 else "training"
+        side = part_name if take[label] == 0 else "training"
         raise UserError(
-            f"data.val_fraction={fraction} leaves class {label}, which has {int(sizes[label])} images, without a "
-            f"{side} image; it must leave every class at least one image on both sides"
+            f"{key}={fraction} leaves class {label}, which has {int(sizes[label])} images, without an "
+            f"image for {side}; it must leave every class at least one image on both sides"
         )
     part = _taken(labels, take, seed, "split")
     rest = torch.ones(len(labels), dtype=torch.bool)
@@ -95,15 +98,15 @@ def _alike(labels: Tensor) -> Tensor:
     return torch.from_numpy(np.lexsort(parity.flip(1).T.numpy()))
 
 
-def _split_by_attributes(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+def _split_by_attributes(labels: Tensor, fraction: float, seed: int, key: str, part_name: str) -> tuple[Tensor, Tensor]:
     part = drawn_by_attributes(labels, round(len(labels) * fraction), seed, "split")
     rest = torch.ones(len(labels), dtype=torch.bool)
     rest[part] = False
     kept = labels[rest]
     if not 0 < len(part) < len(labels) or bool((kept == kept[0]).all(dim=0).any()):
         lost = "no image at all" if not 0 < len(part) < len(labels) else "an attribute that is the same on all images"
-        side = "validation" if not len(part) else "training"
-        raise UserError(f"data.val_fraction={fraction} leaves {lost} on the {side} side of {len(labels)} images")
+        side = part_name if not len(part) else "training"
+        raise UserError(f"{key}={fraction} leaves {lost} on the {side} side of {len(labels)} images")
     return rest.nonzero().flatten(), part
 
 

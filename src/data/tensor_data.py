@@ -11,7 +11,7 @@ from src.data.augmentation import Augmentation
 from src.data.image_data import ImageData
 from src.data.loaders import Batch, TensorLoader
 from src.data.pixels import Normaliser, channel_statistics, grey, resized
-from src.data.sampling import EvaluationSampler
+from src.data.sampling import EvaluationSampler, TrainingSampler
 
 DEVICE_BYTES = 4 * 2**30  # a larger part stays in main memory and is sent to the GPU batch by batch
 
@@ -91,9 +91,10 @@ class TensorData(ImageData):
     def _normaliser(self) -> Normaliser:
         return Normaliser(self.mean, self.std, self.input_shape[1:], self._device())
 
-    def train_dataloader(self) -> TensorLoader:
-        """This rank's training batches, in a new order and with new augmentation every epoch."""
-        sampler = self._training_sampler()
+    def _training_labels(self) -> Tensor:
+        return self._train.labels.cpu()
+
+    def _training_loader(self, sampler: TrainingSampler) -> TensorLoader:
         return TensorLoader(*self._train, sampler, self._normaliser(), self._device(), self.augmentation)
 
     def val_dataloader(self) -> TensorLoader:

@@ -140,9 +140,11 @@ class WorkerData(ImageData):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, min(8, cores // (self.trainer.num_devices if self.trainer is not None else 1)))
 
-    def train_dataloader(self) -> WorkerLoader:
-        """This rank's training batches, in a new order and with new augmentation every epoch."""
-        return self._loader(self._images(self._train, training=True), self._training_sampler())
+    def _training_labels(self) -> Tensor:
+        return self._train.labels
+
+    def _training_loader(self, sampler: TrainingSampler) -> WorkerLoader:
+        return self._loader(self._images(self._train, training=True), sampler)
 
     def val_dataloader(self) -> WorkerLoader:
         return self._evaluation(self._val)

@@ -29,7 +29,7 @@ def test_split_depends_on_the_seed_and_on_nothing_else():
 
 @pytest.mark.parametrize(("fraction", "side"), [(0.02, "validation"), (0.99, "training")])
 def test_a_class_left_without_images_is_named(fraction, side):
-    with pytest.raises(UserError, match=rf"val_fraction={fraction} leaves class \d.*without a {side} image"):
+    with pytest.raises(UserError, match=rf"val_fraction={fraction} leaves class \d.*without an image for {side}"):
         stratified_split(LABELS, fraction, seed=0)
 
 
