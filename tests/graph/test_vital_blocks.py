@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from src.errors import UserError
 from src.graph.vital_blocks import vital_blocks
-from tests.graph.vital_lists import CASES, blocks_of, built
+from tests.graph.vital_lists import CASES, TORCHVISION, blocks_of, built
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ def test_the_vital_blocks_of_known_networks(family, name, classes, count, vital)
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "shufflenet_v2_x1_0", "googlenet", "convnext_tiny"])
 def test_blocks_are_discovered_without_a_list_of_classes(name):
     """Of a network that nobody has prepared, the same blocks have to be found."""
-    family, _, classes, count, vital = next(case for case in CASES if case[:2] == ("torchvision", name))
-    found = vital_blocks(built(family, name), (3, 64, 64))
+    _, count, vital = TORCHVISION[name]
+    found = vital_blocks(built("torchvision", name), (3, 64, 64))
     assert (len(found.blocks), list(found.vital)) == (count, vital)
 
 

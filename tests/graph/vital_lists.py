@@ -1,4 +1,4 @@
-"""Networks whose vital blocks are known: family, name, blocks (classes or "stages.children"), their number, the vital."""
+"""Networks whose vital blocks are known."""
 
 import timm
 import torch
