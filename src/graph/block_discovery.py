@@ -8,6 +8,7 @@ joins by a product is a gate (squeeze-and-excitation) and no block.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
@@ -26,7 +27,7 @@ def discovered_blocks(model: nn.Module, flow: DataFlow, on_every_path: Sequence[
     """Module path -> region; a region that the model's own forward joins has the names of its first and last op."""
     of_modules: set[str] = set()
     found: dict[str, Region] = {}
-    for entry, join in zip(on_every_path, on_every_path[1:], strict=False):
+    for entry, join in pairwise(on_every_path):
         between = [op for op in range(entry + 1, join + 1) if flow.reaches(entry, op) and flow.reaches(op, join)]
         parametric = [op for op in between if op in flow.parameters]
         if len(between) < 2 or not parametric or flow.nodes[join].target in PRODUCTS:

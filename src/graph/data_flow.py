@@ -95,7 +95,7 @@ class DataFlow:
     def resamples(self, before: int, after: int) -> bool:
         """Whether the edge loses or invents values: a stride, a slice, padding, pooling; a split or a join does not."""
         size, node = self.elements(after), self.nodes[after]
-        if node.op == "output" or node.target is operator.getitem and _is_tuple(self.trace, self.nodes[before]):
+        if node.op == "output" or (node.target is operator.getitem and _is_tuple(self.trace, self.nodes[before])):
             return False
         if _pools(node):
             return True
@@ -119,7 +119,7 @@ def data_flow(trace: Trace, model: nn.Module) -> DataFlow:
     of_module = {path: any(True for _ in module.parameters()) for path, module in model.named_modules()}
     named = dict(model.named_parameters(remove_duplicate=False))
     for node in trace.graph.nodes:
-        sources = [source for source in _value_operands(node)]
+        sources = list(_value_operands(node))
         flowing = list(dict.fromkeys(source for source in sources if source in index))
         of_weights = tuple(dict.fromkeys(name for source in sources for name in weights.get(source, ())))
         if node.op == "placeholder":

@@ -110,8 +110,7 @@ def _chosen(model: nn.Module, flow: DataFlow, names: list[str]) -> dict[str, Reg
             continue
         paths = [path for path, kind in modules.items() if kind == name]
         if not paths:
-            given = {path for path, module in model.named_modules() if path and any(True for _ in module.children())}
-            nearest = did_you_mean(name, given | set(modules.values()))
+            nearest = did_you_mean(name, modules) if name.count(".") else did_you_mean(name, set(modules.values()))
             raise UserError(f"{type(model).__name__} has no block {name!r}, neither a module nor a class; {nearest}")
         regions = {path: _region(flow, path) for path in paths}
         found |= {path: region for path, region in regions.items() if region.parametric}
