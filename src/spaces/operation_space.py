@@ -15,12 +15,12 @@ from src.runtime.build import network_from
 from src.spaces.cost_table import CostTable
 from src.spaces.operation_costs import block_sizes, fixed_cost, operation_cost
 from src.spaces.space import Band, admissible_band
+from src.spaces.targets import Targets
+from src.spaces.uniform_feasible import uniform_feasible
 
 OPERATIONS = tuple(Operation(kernel, n, se).name for se in (False, True) for kernel in (3, 5) for n in (1, 3, 6))
 _NETWORK = f"{InvertedResidualNet.__module__}.{InvertedResidualNet.__name__}"
 _SUPERNET = f"{OperationSupernet.__module__}.{OperationSupernet.__name__}"
-_BARREN_ROUNDS = 64  # without a hit, until a band of MACs is given up as too narrow
-_DRAWN_TOGETHER = 4096
 
 
 class OperationSpace:
@@ -151,20 +151,17 @@ class OperationSpace:
         if macs == (None, None):
             return [self.genotype(row) for row in self.uniform(count, generator)]
         low, high = admissible_band(self, macs)
-        table = self.costs.only(["macs"])
-        found, barren = [], 0
-        while sum(map(len, found)) < count:
-            rows = self.uniform(_DRAWN_TOGETHER, generator)
-            costs = table.of(rows)[:, 0]
-            found.append(rows[(costs >= low) & (costs <= high)])
-            barren = 0 if len(found[-1]) else barren + 1
-            if barren == _BARREN_ROUNDS:
-                least, most = self.reachable()
-                raise UserError(
-                    f"no architecture was found with {low:,} to {high:,} MACs among {barren * _DRAWN_TOGETHER:,} "
-                    f"draws; the space reaches from {least:,} to {most:,} MACs"
-                )
-        return [self.genotype(row) for row in torch.cat(found)[:count]]
+        middle = torch.tensor([(low + high) / 2], dtype=torch.float64)
+        band = Targets(("macs",), middle, (high - low) / (high + low))
+        try:
+            choices = uniform_feasible(self.costs, band, count, generator)
+        except UserError as error:  # it speaks of targets
+            least, most = self.reachable()
+            raise UserError(
+                f"no architecture was found with {low:,} to {high:,} MACs: there is none, or they are too few to be "
+                f"met at random; the space reaches from {least:,} to {most:,} MACs"
+            ) from error
+        return [self.genotype(choice) for choice in choices]
 
 
 def _checked(operations: Sequence[str]) -> tuple[str, ...]:
