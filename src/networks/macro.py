@@ -92,17 +92,23 @@ class Head(nn.Module):
         return self.fc(self.dropout(x.flatten(1)))
 
 
+def stem_of(macro: Macro) -> nn.Sequential:
+    """A 3x3 convolution: (B, in_channels, H, W) -> (B, channels, H / stride, W / stride)."""
+    channels, stride = macro.stem
+    stem = nn.Sequential()
+    stem.add_module("conv", nn.Conv2d(macro.in_channels, channels, 3, stride, padding=1, bias=False))
+    stem.add_module("bn", nn.BatchNorm2d(channels))
+    stem.add_module("act", macro.activated())
+    return stem
+
+
 class MobileNetwork(nn.Module):
     """A stem, `blocks` and a head; what runs of the blocks is the forward of a subclass."""
 
     def __init__(self, macro: Macro, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
         self.macro = macro
-        channels, stride = macro.stem
-        self.stem = nn.Sequential()
-        self.stem.add_module("conv", nn.Conv2d(macro.in_channels, channels, 3, stride, padding=1, bias=False))
-        self.stem.add_module("bn", nn.BatchNorm2d(channels))
-        self.stem.add_module("act", macro.activated())
+        self.stem = stem_of(macro)
         self.blocks = nn.ModuleList(blocks)
         self.head = Head(macro.blocks[-1].channels, macro)
 
