@@ -31,15 +31,18 @@ def _uniform(table):
     return torch.zeros(table.allowed.shape).masked_fill(~table.allowed, -torch.inf)
 
 
-def test_the_closed_form_of_the_f_macro_counts_the_released_network():
-    assert [f"{cost / 1e6:.2f}" for cost in f_table(False).of(CHOICE).tolist()] == ["382.96", "5.35"]
+@pytest.mark.parametrize(("se_of", "params"), [("expanded", "5.352"), ("input", "5.273")])
+def test_the_closed_form_of_the_f_macro_counts_the_released_network(se_of, params):
+    macs, counted = f_table(False, se_of).of(CHOICE).tolist()
+    assert round(macs / 1e6) == 383
+    assert f"{counted / 1e6:.3f}" == params
 
 
 def test_what_proposals_of_the_f_macro_draw_meets_both_targets_and_stays_various():
-    """Of uniform draws 0.3 % do. With 500 steps of 1000, for the time."""
-    table = f_table()
+    """Of uniform draws 0.12 % do. With 500 steps of 1000, for the time."""
+    table = f_table(se_of="input")
     drawn = sample(_uniform(table), 20_000, _generator())
-    assert 0.001 < hit_rate(drawn, table, GIVEN) < 0.006
+    assert 0.0005 < hit_rate(drawn, table, GIVEN) < 0.002
     for logits in propose(table, GIVEN, 0, proposals=2, steps=500):
         drawn = sample(logits, 20_000, _generator())
         assert table.allowed[torch.arange(22), drawn].all()
