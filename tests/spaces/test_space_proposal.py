@@ -9,6 +9,7 @@ from src.errors import UserError
 from src.spaces.space_proposal import (
     DISTANCES,
     LOSSES,
+    cost_miss,
     distances_to,
     distinct,
     hit_rate,
@@ -117,6 +118,17 @@ def test_kl_is_that_of_torch_and_bears_operations_that_a_block_lacks():
     assert distances_to(p, q, "kl").tolist() == pytest.approx([expected.item()])
     for distance in DISTANCES:
         assert distances_to(q[0], q, distance).tolist() == pytest.approx([0.0])
+
+
+def test_the_cost_miss_is_the_sum_of_the_relative_misses_of_the_mean_costs():
+    table = random_table(4)
+    probabilities = (table.allowed / table.allowed.sum(1, keepdim=True)).requires_grad_()
+    means = table.expected(probabilities).tolist()
+    given = targets(0.05, macs=2 * means[0], params=0.8 * means[1])
+    miss = cost_miss(probabilities, table, given)
+    assert miss.item() == pytest.approx(0.5 + 0.25, rel=1e-5)
+    miss.backward()
+    assert probabilities.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(("key", "call"), [
