@@ -103,7 +103,7 @@ def pull(probabilities: Tensor, proposals: Tensor, distance: str = "squared") ->
 
 
 def distances_to(probabilities: Tensor, proposals: Tensor, distance: str = "squared") -> Tensor:
-    """The distance (N,) of probabilities (L, O) to each of proposals (N, L, O)."""
+    """The distance (N,) of probabilities (L, O) to each of proposals (N, L, O); further dimensions broadcast."""
     check_choice("method.proposal.distance", distance, DISTANCES)
     proposals = proposals.to(probabilities)
     if distance == "squared":
@@ -111,6 +111,14 @@ def distances_to(probabilities: Tensor, proposals: Tensor, distance: str = "squa
     tiny = torch.finfo(probabilities.dtype).tiny
     ratio = proposals.clamp_min(tiny).log() - probabilities.clamp_min(tiny).log()
     return (proposals * ratio).sum((-2, -1))
+
+
+def cost_miss(probabilities: Tensor, table: CostTable, targets: Targets) -> Tensor:
+    """sum_k |E[R_k] - T_k| / T_k (...) of probabilities (..., L, O): a pull without proposals, to compare with.
+
+    It leaves the search free among all that costs the same, as the resource loss of FBNet does.
+    """
+    return targets.misses(table.only(targets.names).expected(probabilities.double())).abs().sum(-1)
 
 
 # what a proposal is worth

@@ -16,14 +16,18 @@ VITAL = (0, 1, 5, 9, 13, 17, 21)
 TARGETS = {"macs": 383e6, "params": 5.3e6}  # what HourNAS-F is published with
 
 
-def f_table(fixed_vital: bool = True) -> CostTable:
-    """MACs and parameters of 22 blocks x 13 operations; blocks that are vital as in HourNAS-F, or free."""
+def f_table(fixed_vital: bool = True, se_of: str = "expanded") -> CostTable:
+    """MACs and parameters of 22 blocks x 13 operations; blocks that are vital as in HourNAS-F, or free.
+
+    `se_of`: squeezed are 0.05 of the "expanded" channels, as released, or 0.25 of the "input" ones, which fits the
+    published size as well and is what the table of section 4.3 of the specification was made with.
+    """
     rows, allowed = [], []
     size, channels = 112, 32
     for width, blocks, stride in STAGES:
         for block in range(blocks):
             after = size // stride if block == 0 else size
-            rows.append([_costs(name, channels, width, size, after) for name in OPERATIONS])
+            rows.append([_costs(name, channels, width, size, after, se_of) for name in OPERATIONS])
             allowed.append([name != "skip" or block > 0 for name in OPERATIONS])
             size, channels = after, width
     # stem of 3 x 3 to 32 channels; head of 1 x 1 to 1280 channels; 1000 classes
@@ -34,7 +38,7 @@ def f_table(fixed_vital: bool = True) -> CostTable:
     return table.restricted({block: int(CHOICE[block]) for block in VITAL}) if fixed_vital else table
 
 
-def _costs(name: str, channels: int, width: int, size: int, after: int) -> tuple[int, int]:
+def _costs(name: str, channels: int, width: int, size: int, after: int, se_of: str) -> tuple[int, int]:
     if name == "skip":
         return 0, 0
     kernel, expansion = int(name[4]), int(name[7])
@@ -42,7 +46,7 @@ def _costs(name: str, channels: int, width: int, size: int, after: int) -> tuple
     macs = size**2 * channels * middle + after**2 * middle * (kernel**2 + width)
     params = middle * (channels + kernel**2 + width) + 2 * (middle + middle + width)  # with three batch norms
     if name.endswith("_se"):
-        squeezed = max(1, int(0.05 * middle))
+        squeezed = max(1, int(0.05 * middle if se_of == "expanded" else 0.25 * channels))
         macs += 2 * middle * squeezed
         params += 2 * middle * squeezed + middle + squeezed
     return macs, params
