@@ -1,6 +1,6 @@
 """What each operation of each block costs: the cost of any choice is a sum (FBNet, https://arxiv.org/abs/1812.03443).
 
-    R(a) = R_fixed + sum_l sum_o a_lo R_lo                                          (equation 6 there, for any cost)
+R(a) = R_fixed + sum_l sum_o a_lo R_lo                                          (equation 6 there, for any cost)
 """
 
 from collections.abc import Mapping, Sequence
