@@ -1,5 +1,4 @@
-"""Reports which blocks of a network are vital, and on request what lesions of them do (HourNAS,
-https://arxiv.org/abs/2005.14446, section 3.1).
+"""Reports which blocks are vital (HourNAS, https://arxiv.org/abs/2005.14446), and on request what lesions of them do.
 
 When to use: with any method or training whose network can be traced. Cost: a trace of the network at the start (0.1 s);
 with `lesion` at the end about half as many passes over the images as there are blocks and probabilities.
@@ -14,21 +13,22 @@ from rich.console import Console
 from torch import nn
 
 from src.errors import UserError, check_flag, check_range, check_text, check_whole
-from src.graph.op_macs import block_costs
-from src.graph.vital_blocks import VitalBlocks, vital_blocks
-from src.methods.lesion_study import first_images, lesion_study
+from src.graph.tracing import Trace, trace
+from src.graph.vital_blocks import VitalBlocks, vital_blocks_of
+from src.methods.lesion_study import block_rows, first_images, lesion_study
 from src.reporting.page import write_report
 from src.reporting.vital_figures import blocks_figure, lesions_figure
 from src.reporting.vital_tables import (
     BlockRow,
     Lesions,
-    block_caption,
+    as_markdown,
     block_cells,
     block_table,
     write_blocks,
     write_lesions,
 )
 from src.reporting.wandb_mirror import log_figure
+from src.runtime.build import network_from
 
 _ROWS = 40  # up to so many blocks stand in the terminal, all in vital_blocks.csv
 
@@ -85,6 +85,8 @@ class VitalBlockDetection(pl.Callback):
         self.report(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.rows:  # at the start the module had nothing to show
+            self.report(trainer, pl_module)
         self.measure(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -98,33 +100,22 @@ class VitalBlockDetection(pl.Callback):
 
     # what
 
-    def found(self, pl_module: pl.LightningModule, shape: tuple[int, int, int]) -> tuple[nn.Module, VitalBlocks] | None:
-        """The network of now and its blocks; None where the module has none to show yet."""
-        offers = hasattr(pl_module, "vital_network")
-        network = pl_module.vital_network() if offers else getattr(pl_module, "network", None)
-        if network is None and not offers:
-            raise UserError(f"VitalBlockDetection needs a module with a network; {type(pl_module).__name__} has none")
-        if network is None:
-            return None
-        return network, vital_blocks(network, shape, self.blocks, self.parameter_free_shortcuts)
-
     def report(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finds the blocks, and on rank 0 tells of them; call it on all ranks."""
-        found = self.found(pl_module, _input_shape(trainer, pl_module))
+        if self.lesion is not None and not hasattr(trainer.datamodule, "whole_validation"):
+            raise UserError("callbacks.vital_blocks.lesion needs data with validation images, as those of conf/data")
+        found = self.found(trainer, pl_module)
         if found is None:
             return
         network, blocks = found
-        self.rows = block_rows(network, blocks)
+        self.rows, self.lesions = block_rows(network, blocks), None
         if trainer.is_global_zero:
             write_blocks(self.folder / "vital_blocks.csv", self.rows)
-            outside = ", ".join(blocks.ops) or "none"
-            self._tell(trainer, pl_module, f"vital ops outside the blocks: {outside}")
+            self._tell(trainer, pl_module, f"vital ops outside the blocks: {', '.join(blocks.ops) or 'none'}")
 
     def measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The lesion study, where it is asked for; call it on all ranks."""
-        if self.lesion is None:
-            return
-        found = self.found(pl_module, _input_shape(trainer, pl_module))
+        found = None if self.lesion is None else self.found(trainer, pl_module)
         if found is None:
             return
         network, blocks = found
@@ -133,38 +124,62 @@ class VitalBlockDetection(pl.Callback):
         context = trainer.precision_plugin.forward_context
         self.lesions = lesion_study(network, blocks, self.lesion, pl_module.task, batches, self.seed, context)
         if trainer.is_global_zero:
+            write_blocks(self.folder / "vital_blocks.csv", self.rows)  # a search may have changed the network
             write_lesions(self.folder / "lesions.csv", self.rows, self.lesions)
             self._tell(trainer, pl_module)
 
+    def found(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[nn.Module, VitalBlocks] | None:
+        """The network of now and its blocks; None where the module has none to show yet.
+
+        Of a super-net that cannot be traced, as it selects its weights in the forward, the best model config so far is
+        taken; it has no trained weights, so there are no lesions of it.
+        """
+        shape = _input_shape(trainer, pl_module)
+        if hasattr(pl_module, "vital_network"):
+            network = pl_module.vital_network()
+            return None if network is None else (network, self._blocks_of(network, trace(network, shape)))
+        network = getattr(pl_module, "network", None)
+        if network is None:
+            raise UserError(f"VitalBlockDetection needs a module with a network; {type(pl_module).__name__} has none")
+        try:
+            traced = trace(network, shape)
+        except UserError as error:
+            if not hasattr(pl_module, "architecture"):
+                raise
+            if self.lesion is not None:
+                told = "leave it out here, and give it to a train.py of what is found"
+                raise UserError(f"callbacks.vital_blocks.lesion needs a network that can be traced; {told}") from error
+            network = network_from(pl_module.architecture())
+            traced = trace(network, shape)
+        return network, self._blocks_of(network, traced)
+
+    def _blocks_of(self, network: nn.Module, traced: Trace) -> VitalBlocks:
+        return vital_blocks_of(network, traced, self.blocks, self.parameter_free_shortcuts)
+
     def _tell(self, trainer: pl.Trainer, pl_module: pl.LightningModule, note: str = "") -> None:
         console = self._console or Console()
+        vital = sum(row.vital for row in self.rows)
         title = "lesions of single blocks" if self.lesions else "blocks of the network"
         if len(self.rows) <= _ROWS:
             console.print(block_table(self.rows, self.lesions, title))
         else:
-            console.print(
-                f"{sum(row.vital for row in self.rows)} of {len(self.rows)} blocks are vital: vital_blocks.csv"
-            )
+            file = "lesions.csv" if self.lesions else "vital_blocks.csv"
+            console.print(f"{vital} of {len(self.rows)} blocks are vital, {title}: {self.folder / file}")
         if note:
             console.print(note)
         figures = self.report_figures()
         for heading, _, figure in figures:
             log_figure(trainer.loggers, heading.lower().replace(" ", "_"), figure)
-        cells = block_cells(self.rows, self.lesions)
+        tables = [("Costs of the blocks", block_cells(self.rows))]
+        if self.lesions is not None:
+            tables.append(("Accuracy (%) with a lesion", block_cells(self.rows, self.lesions)))
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger) and cells:
-                lines = [list(cells[0]), ["---"] * len(cells[0]), *(list(row.values()) for row in cells)]
-                logger.experiment.add_text("vital blocks", "\n".join(f"| {' | '.join(line)} |" for line in lines))
+            if isinstance(logger, TensorBoardLogger) and self.rows:
+                for heading, cells in tables:
+                    logger.experiment.add_text(f"vital blocks/{heading}", as_markdown(cells))
         if not hasattr(pl_module, "report_figures"):
-            tables = [("Blocks", cells)]
-            write_report(self.folder / "vital_blocks.html", "Vital blocks", self._facts(), tables, figures)
-
-    def _facts(self) -> dict[str, str]:
-        vital = [row for row in self.rows if row.vital]
-        facts = {"blocks": str(len(self.rows)), "vital": str(len(vital))}
-        facts["their share of the MACs"] = f"{100 * sum(row.macs_share for row in vital):.1f} %"
-        facts["their share of the parameters"] = f"{100 * sum(row.params_share for row in vital):.1f} %"
-        return facts
+            facts = {"blocks": str(len(self.rows)), "vital": str(vital)}
+            write_report(self.folder / "vital_blocks.html", "Vital blocks", facts, tables, figures)
 
     def report_figures(self) -> list:
         """(heading, caption, figure) for a report page."""
@@ -173,23 +188,12 @@ class VitalBlockDetection(pl.Callback):
         caption = "A block is vital when the output no longer depends on the input without its parametric ops."
         figures = [("Vital blocks", caption, blocks_figure(self.rows))]
         if self.lesions is not None:
-            caption = f"{block_caption(self.lesions)[:1].upper()}{block_caption(self.lesions)[1:]}"
             caption = (
-                "Lesions of one block at a time: each channel of its transform is reset to zero with probability p, "
-            )
-            caption += (
-                "before the shortcut is added. A vital block at p = 1 leaves one class for all images, by construction."
+                "Of one block at a time: each channel of its transform is reset to zero with probability p, before the "
+                "shortcut is added. A vital block at p = 1 leaves one class for all images, by construction."
             )
             figures.append(("Lesions", caption, lesions_figure(self.rows, self.lesions)))
         return figures
-
-
-def block_rows(network: nn.Module, found: VitalBlocks) -> list[BlockRow]:
-    """What the report says of each block."""
-    costs = block_costs(network, found)
-    macs, params = (max(total, 1) for total in costs[""])
-    rows = ((block, vital, *costs[block]) for block, vital in zip(found.blocks, found.flags, strict=True))
-    return [BlockRow(block, vital, m, p, m / macs, p / params) for block, vital, m, p in rows]
 
 
 def _input_shape(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[int, int, int]:

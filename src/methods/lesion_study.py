@@ -1,4 +1,4 @@
-"""The lesion study of HourNAS: what a trained network still gets right with channels of one block's transform at zero."""
+"""The lesion study of HourNAS: what a trained network still gets right with channels of one block reset to zero."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -6,10 +6,11 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from src.errors import UserError
-from src.graph.lesions import lesion_masks, lesion_outputs, transforms
+from src.graph.block_transforms import transforms
+from src.graph.lesions import lesion_masks, lesion_outputs
+from src.graph.op_macs import block_costs
 from src.graph.vital_blocks import VitalBlocks
-from src.reporting.vital_tables import Lesions
+from src.reporting.vital_tables import BlockRow, Lesions
 from src.runtime.ranks import stopping
 from src.runtime.ranks.agreement import gathered
 from src.runtime.ranks.sharding import own_share
@@ -39,7 +40,6 @@ def lesion_study(
         context: under which the network runs (mixed precision).
 
     Raises:
-        UserError: there is no image.
         SIGTERMException: one of the processes was told to stop, on all of them.
     """
     masks = lesion_masks(found, rates, lambda block, rate: keyed_generator(seed, "lesion", block, repr(float(rate))))
@@ -58,12 +58,9 @@ def lesion_study(
         with torch.no_grad(), context():
             for key, outputs in lesion_outputs(network, found, images, own_masks):
                 metrics[key].update(outputs, targets)
-        del outputs
     stopping.stop_if_told()
     accuracy = {key: 100.0 - float(metric.compute()["error"]) for key, metric in metrics.items()}
     merged = {key: value for part in gathered(accuracy) for key, value in part.items()}
-    if merged[None] != merged[None]:
-        raise UserError("a lesion study needs images: there is none to validate on")
     rates = tuple(float(rate) for rate in rates)
     return Lesions(merged[None], rates, {(block, float(p)): merged[block, p] for block, p in masks})
 
@@ -79,3 +76,11 @@ def first_images(batches: Batches, count: int | None) -> Iterator[tuple[Tensor, 
             left -= len(images[:left])
         else:
             return
+
+
+def block_rows(network: nn.Module, found: VitalBlocks) -> list[BlockRow]:
+    """What a report says of each block of `network`."""
+    costs = block_costs(network, found)
+    macs, params = (max(total, 1) for total in costs[""])
+    rows = ((block, vital, *costs[block]) for block, vital in zip(found.blocks, found.flags, strict=True))
+    return [BlockRow(block, vital, m, p, m / macs, p / params) for block, vital, m, p in rows]

@@ -12,7 +12,7 @@ _KINDS = ((True, "vital", ORANGE), (False, "non-vital", BLUE))
 
 
 def blocks_figure(rows: Sequence[BlockRow]) -> go.Figure:
-    """The blocks in the order in which they run, with their share of all MACs and parameters; the vital ones stand out."""
+    """The blocks in the order in which they run: their shares of all MACs and parameters, the vital ones in orange."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     styled(legend_above(figure), "", "", height=520)
     names = [row.block for row in rows]
@@ -38,7 +38,7 @@ def blocks_figure(rows: Sequence[BlockRow]) -> go.Figure:
 
 
 def lesions_figure(rows: Sequence[BlockRow], lesions: Lesions) -> go.Figure:
-    """Accuracy against p: a thin line a block, the medians of vital and non-vital blocks thick; dashed without lesion."""
+    """Accuracy against p: a thin line a block, thick the medians of both groups; dashed: without a lesion."""
     figure = go.Figure()
     rates = [0.0, *lesions.rates]
     for vital, kind, colour in _KINDS:
@@ -47,11 +47,12 @@ def lesions_figure(rows: Sequence[BlockRow], lesions: Lesions) -> go.Figure:
             values = [lesions.clean, *(lesions.accuracy[block, rate] for rate in lesions.rates)]
             figure.add_scatter(
                 x=rates, y=values, mode="lines", line={"color": colour, "width": 1}, opacity=0.45, name=block,
-                legendgroup=kind, showlegend=False, hovertemplate=f"{block} ({kind})<br>p %{{x}}: %{{y:.2f}} %<extra></extra>",
+                legendgroup=kind, showlegend=False,
+                hovertemplate=f"{block} ({kind})<br>p %{{x}}: %{{y:.2f}} %<extra></extra>",
             )  # fmt: skip
         if own:
             figure.add_scatter(
-                x=rates, y=[lesions.clean, *lesions.medians(rows, vital)], mode="lines+markers", name=f"{kind}, median",
+                x=rates, y=[lesions.clean, *lesions.medians(own)], mode="lines+markers", name=f"{kind}, median",
                 legendgroup=kind, line={"color": colour, "width": 4}, marker={"size": 9},
                 hovertemplate=f"median of {len(own)} {kind}<br>p %{{x}}: %{{y:.2f}} %<extra></extra>",
             )  # fmt: skip

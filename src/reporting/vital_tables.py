@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,70 +34,55 @@ class Lesions:
     rates: tuple[float, ...]
     accuracy: dict[tuple[str, float], float]
 
-    def medians(self, rows: Sequence[BlockRow], vital: bool) -> list[float | None]:
-        """For each rate the median over the vital blocks, or over the others; None where there are none."""
-        chosen = [row.block for row in rows if row.vital == vital]
-        return [quantities.middle([self.accuracy.get((block, rate)) for block in chosen]) for rate in self.rates]
+    def medians(self, blocks: Sequence[str]) -> list[float | None]:
+        """For each rate the median over `blocks`; None where there are none."""
+        return [quantities.middle([self.accuracy.get((block, rate)) for block in blocks]) for rate in self.rates]
 
 
 def block_cells(rows: Sequence[BlockRow], lesions: Lesions | None = None) -> list[dict[str, str]]:
-    """The table as text, a dict {heading: cell} a block; with lesions the accuracies, and their medians at the end."""
-    cells = [
-        {
-            "block": row.block,
-            "": "vital" if row.vital else "",
-            "MACs": quantities.amount(row.macs),
-            "of all": f"{100 * row.macs_share:.1f} %",
-            "parameters": quantities.amount(row.params),
-            "of all ": f"{100 * row.params_share:.1f} %",
-            **(
-                _accuracies(lesions, [lesions.accuracy.get((row.block, rate)) for rate in lesions.rates])
-                if lesions
-                else {}
-            ),
-        }
-        for row in rows
-    ]
+    """The table as text, a dict {heading: cell} a block: costs, or with lesions accuracies; at the end both groups."""
+    cells = [{"block": row.block, "vital": "yes" if row.vital else "", **_values([row], lesions)} for row in rows]
     for name, vital in (("vital", True), ("non-vital", False)) if rows else ():
         own = [row for row in rows if row.vital == vital]
-        cells.append(
-            {
-                "block": f"{len(own)} {name}",
-                "": "",
-                "MACs": quantities.amount(sum(row.macs for row in own)),
-                "of all": f"{100 * sum(row.macs_share for row in own):.1f} %",
-                "parameters": quantities.amount(sum(row.params for row in own)),
-                "of all ": f"{100 * sum(row.params_share for row in own):.1f} %",
-                **(_accuracies(lesions, lesions.medians(rows, vital)) if lesions else {}),
-            }
-        )
+        group = f"{len(own)} {name}{', median' if lesions else ', sum'}"
+        cells.append({"block": group, "vital": "", **_values(own, lesions)})
     return cells
 
 
-def _accuracies(lesions: Lesions, values: Sequence[float | None]) -> dict[str, str]:
-    return {f"p={rate:g}": quantities.percent(value) for rate, value in zip(lesions.rates, values, strict=True)}
+def _values(rows: Sequence[BlockRow], lesions: Lesions | None) -> dict[str, str]:
+    if lesions is not None:
+        values = zip(lesions.rates, lesions.medians([row.block for row in rows]), strict=True)
+        return {f"p = {rate:g}": quantities.percent(value) for rate, value in values}
+    return {
+        "MACs": quantities.amount(sum(row.macs for row in rows)),
+        "of all": f"{100 * sum(row.macs_share for row in rows):.1f} %",
+        "parameters": quantities.amount(sum(row.params for row in rows)),
+        "of all ": f"{100 * sum(row.params_share for row in rows):.1f} %",
+    }
 
 
-def block_caption(lesions: Lesions | None) -> str | None:
+def lesion_caption(lesions: Lesions) -> str:
     """What has to be said of the accuracies."""
-    if lesions is None:
-        return None
     clean = quantities.percent(lesions.clean)
-    return (
-        f"p: accuracy (%) with each channel of the block's transform at zero with probability p; {clean} without; "
-        "last rows: sums, and medians of the accuracies"
-    )
+    return f"accuracy (%) with each channel of the block's transform at zero with probability p; {clean} without"
 
 
 def block_table(rows: Sequence[BlockRow], lesions: Lesions | None = None, title: str | None = None) -> Table:
-    """The rows of `block_cells` for a terminal."""
+    """The rows of `block_cells` for a terminal; fits into 80 columns."""
     cells = block_cells(rows, lesions)
-    table = Table(title=title, caption=block_caption(lesions), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    caption = lesion_caption(lesions) if lesions else None
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in cells[0] if cells else ():
-        table.add_column(heading.strip(), justify="left" if heading in ("block", "") else "right")
+        table.add_column(heading.strip(), justify="left" if heading in ("block", "vital") else "right")
     for number, row in enumerate(cells):
         table.add_row(*row.values(), end_section=number == len(rows) - 1)
     return table
+
+
+def as_markdown(cells: Sequence[Mapping[str, str]]) -> str:
+    """Rows of `block_cells` for TensorBoard."""
+    lines = [list(cells[0]), ["---"] * len(cells[0]), *(list(row.values()) for row in cells)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_blocks(path: str | os.PathLike, rows: Sequence[BlockRow]) -> Path:
