@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.graph.lesions import lesion_mask, lesion_masks, lesion_outputs, transforms
+from src.graph.block_transforms import transforms
+from src.graph.lesions import lesion_mask, lesion_masks, lesion_outputs
 from src.graph.vital_blocks import vital_blocks
 from src.networks.resnet import ResNet
 from tests.graph.vital_lists import built
