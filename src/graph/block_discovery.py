@@ -40,8 +40,9 @@ def discovered_blocks(model: nn.Module, flow: DataFlow, on_every_path: Sequence[
     classes = {type(model.get_submodule(path)) for path in of_modules}
     alike = [path for path, module in model.named_modules() if path and type(module) in classes]
     outermost = [path for path in alike if not any(path != outer and within(path, outer) for outer in alike)]
+    taken = {op for region in found.values() for op in region.ops}
     for path in outermost:
         owned = flow.owned(path)
-        if owned:
+        if owned and not taken.intersection(owned):  # a region of the model's own forward is one block
             found[path] = Region(tuple(sorted({*flow.inside(path), *owned})), tuple(owned))
     return found

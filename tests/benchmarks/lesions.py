@@ -18,6 +18,7 @@ import time
 from statistics import median
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -67,7 +68,10 @@ class StoredResNet(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        with np.load(PACKED / "cifar10_networks" / f"{name}.npz") as stored:
+        path = PACKED / "cifar10_networks" / f"{name}.npz"
+        if not path.is_file():
+            raise SystemExit(f"the trained network {name} is absent: {path}")
+        with np.load(path) as stored:
             arrays = {key: stored[key] for key in stored.files}
         meta = json.loads(str(arrays.pop("meta")))
         if meta["pad"] != "torch" or meta["shortcut"] == "end":
@@ -183,4 +187,7 @@ if __name__ == "__main__":
         {"zeros": zeros, "times": times}[words[0]]()
     else:
         chosen = options.get("networks", ",".join(NETWORKS)).split(",")
-        study(chosen, int(options.get("images", 1000)), int(options.get("seeds", 1)), "blocks" in options)
+        try:
+            study(chosen, int(options.get("images", 1000)), int(options.get("seeds", 1)), "blocks" in options)
+        except pytest.skip.Exception as absent:
+            raise SystemExit(str(absent)) from None

@@ -31,6 +31,13 @@ def test_blocks_are_discovered_without_a_list_of_classes(name):
     assert (len(found.blocks), list(found.vital)) == (count, vital)
 
 
+def test_inverted_residuals_without_a_shortcut_are_the_vital_ones():
+    """The rule of mobile networks, which the graph has to come to by itself: another stride or other channels."""
+    model = built("torchvision", "mobilenet_v2")
+    found = vital_blocks(model, (3, 64, 64))
+    assert found.flags == tuple(not model.get_submodule(block).use_res_connect for block in found.blocks)
+
+
 class Residual(nn.Module):
     """relu(F(x) + shortcut(x)) with a shortcut of one's choice."""
 
@@ -141,6 +148,29 @@ def test_a_plain_network_has_no_blocks_and_everything_is_vital():
     assert (found.blocks, found.vital, found.ops) == ((), (), ("0", "3"))
 
 
+class Around(nn.Module):
+    """A shortcut of the model's own around blocks that have shortcuts too, and one more block behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Residual(3, 3, nn.Identity()) for _ in range(3))
+
+    def forward(self, x):
+        return self.blocks[2](self.blocks[1](self.blocks[0](x)) + x)
+
+
+def test_discovered_blocks_do_not_hold_one_another():
+    """An op that belongs to two blocks would be counted twice."""
+    found = vital_blocks(Around(), (3, 4, 4))
+    assert found.blocks == ("blocks_0_conv..add_2", "blocks.2")
+    assert not found.vital
+
+
+class Deaf(nn.Module):
+    def forward(self, x):
+        return torch.zeros_like(x)
+
+
 class Branching(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x
@@ -152,6 +182,7 @@ class Branching(nn.Module):
         (lambda: chain(Gate()), ["1.convv"], "no block '1.convv'.*did you mean '1.conv'"),
         (lambda: chain(Gate()), ["Gatte"], "no block 'Gatte'.*did you mean 'Gate'"),
         (lambda: chain(Gate()), ["1", "1.conv"], "'1.conv' lies within block '1'"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 2, 1), Deaf()), None, "does not depend on its input"),
         (lambda: nn.Sequential(Branching(), nn.Conv2d(3, 2, 1)), None, "cannot be traced"),
     ],
 )
