@@ -35,10 +35,11 @@ class SpaceProposal(pl.Callback):
     Args:
         proposals: starts of the search for proposals; 0: none, the search is not pulled.
         steps, samples, lr, tau_start, tau_end, entropy, loss: see `src.spaces.space_proposal.propose`.
-        least_hits: of what a proposal draws at least this share has to meet the targets, or it is left out.
+        least_hits: of what a proposal draws at least this share has to meet the targets, or it is left out, with a
+            warning; where none is good enough the best is kept.
 
     Raises:
-        UserError: an argument that is not allowed; no proposal of which enough samples meet the targets.
+        UserError: an argument that is not allowed.
     """
 
     def __init__(
@@ -101,7 +102,9 @@ class SpaceProposal(pl.Callback):
         drawn = [sample(own, _MEASURED, keyed_generator(seed, "proposed", n)) for n, own in enumerate(logits)]
         hits = [hit_rate(own, table, targets) for own in drawn]
         kept = [n for n, rate in enumerate(hits) if rate >= self.least_hits]
-        self._tell_left_out(hits, targets)
+        if hits and not kept:  # hours into a search, a poor one is better than an end
+            kept = [hits.index(max(hits))]
+        self._tell_left_out(hits, len(kept), targets)
         self._state = tables | {
             "key": key,
             "logits": logits[kept],
@@ -115,17 +118,14 @@ class SpaceProposal(pl.Callback):
         self.nearest = None
         return self._state["logits"]
 
-    def _tell_left_out(self, hits: list[float], targets: Targets) -> None:
+    def _tell_left_out(self, hits: list[float], kept: int, targets: Targets) -> None:
         poor = [rate for rate in hits if rate < self.least_hits]
         if not poor:
             return
         told = f"of what they draw at most {100 * max(poor):.2g} % meets {targets.told()}"
         if len(poor) == len(hits):
-            raise UserError(
-                f"method.proposal.least_hits={self.least_hits:g} is met by none of {len(hits)} proposals: {told}; more "
-                "steps, a wider tolerance or a smaller least_hits may help"
-            )
-        rank_zero_warn(f"{len(poor)} of {len(hits)} space proposals are left out: {told}")
+            told += "; the best is kept; more method.proposal.steps or a wider method.tolerance may help"
+        rank_zero_warn(f"{len(hits) - kept} of {len(hits)} space proposals are left out: {told}")
 
     def _uniform(self, table: CostTable, seed: int) -> Tensor:
         logits = torch.zeros(table.allowed.shape).masked_fill(~table.allowed, -torch.inf)

@@ -6,18 +6,23 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from callbacks.architecture_steps import ArchitectureSteps
 from callbacks.channel_rescaling import ChannelRescaling
 from callbacks.flops_bin_sampling import FlopsBinSampling
 from callbacks.random_sampling import RandomSampling
 from callbacks.rank_measurement import RankMeasurement
+from callbacks.space_proposal import SpaceProposal
+from callbacks.vital_first import VitalFirst
 from callbacks.width_search import WidthSearch
 from src.data.digits import DigitsData
 from src.methods.cafenet import CafeNet
 from src.methods.conet import CONet
+from src.methods.hournas import HourNAS
 from src.methods.random_search import RandomSearch
 from src.runtime.schedules import cosine
 from src.runtime.trainer import make_trainer
 from src.spaces.bin_space import BinSpace
+from src.spaces.operation_space import OperationSpace
 from src.spaces.widths import WidthSpace
 from src.tasks.classification import Classification
 
@@ -96,4 +101,33 @@ def run_cafenet(
     callbacks = [FlopsBinSampling(**(sampling or {})), WidthSearch(str(folder), **searching), *more]
     trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, callbacks)
     module.search(trainer, data or digits(), checkpoint)
+    return trainer
+
+
+MOBILE = {
+    "_target_": "src.networks.inverted_residual.InvertedResidualNet",
+    "stem": [8, 1],
+    "stages": [[4, 1, 1], [8, 2, 2], [12, 3, 2]],
+    "head": 16,
+    "operations": "ir_k3_e3",
+    "num_classes": 10,
+    "in_channels": 1,
+}
+OPERATIONS = ["ir_k3_e1", "ir_k3_e3", "ir_k5_e3_se", "ir_k3_e6"]
+
+
+def hournas(seed: int = 0, **options) -> HourNAS:
+    """Four operations, and none, for the six blocks of a tiny mobile network, three of them vital."""
+    options = {"base": MOBILE, "input_shape": (1, 8, 8), "targets": {"macs": 1.0, "params": 1.0}, **options}
+    options = {"tolerance": 0.1, "vital_epochs": 2, "other_epochs": 2, "calibration_images": 64, **options}
+    options = {"space": partial(OperationSpace, operations=OPERATIONS), **options}
+    return HourNAS(seed=seed, **{**settings(), **options})
+
+
+def run_hournas(module: HourNAS, *more: pl.Callback, checkpoint: str | None = None, **steps) -> pl.Trainer:
+    """A HourNAS search on the CPU; returns its trainer."""
+    steps = ArchitectureSteps(**{"lr": 0.1, **steps})
+    callbacks = [SpaceProposal(proposals=2, steps=200, tau_start=2.0), steps, VitalFirst(), *more]
+    trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, callbacks)
+    module.search(trainer, digits(), checkpoint)
     return trainer

@@ -1,0 +1,135 @@
+"""Moves the architecture parameters of a differentiable search, by turns with its weights (DARTS, FBNet).
+
+When to use: with `method=hournas`. Cost: an architecture step is a forward and a backward pass that computes no
+gradient of a weight; there is one after every `every` weight steps.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from src.errors import UserError, check_range, check_whole
+from src.methods.operation_search import OperationSearch
+
+
+class ArchitectureSteps(pl.Callback):
+    """Adam on theta, with images that the weights never see: `data.reserved_dataloader()`.
+
+    The gradient is taken for theta alone, outside of DDP, and averaged over the ranks: no weight, no gradient of one
+    and no statistic of a batch norm changes. Step n takes batch n of the reserved images, pass after pass.
+
+    Args:
+        lr, weight_decay, betas: of Adam.
+        start_epoch: of each stage, the first with architecture steps; the weights have those before for themselves.
+        every: weight steps to one architecture step; None: as many as make one pass over both parts of the images take
+            one epoch.
+        paths: that a step draws; the gradient is their mean.
+    """
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        weight_decay: float = 5e-4,
+        betas: Sequence[float] = (0.9, 0.999),
+        start_epoch: int = 0,
+        every: int | None = None,
+        paths: int = 1,
+    ) -> None:
+        self.lr = check_range("method.arch.lr", lr, 0, 100)
+        self.weight_decay = check_range("method.arch.weight_decay", weight_decay, 0, 100)
+        if not isinstance(betas, (list, tuple)) or len(betas) != 2:
+            raise UserError(f"method.arch.betas={betas!r} is not allowed; it must be two numbers, such as [0.9, 0.999]")
+        self.betas = tuple(check_range("method.arch.betas", beta, 0, 0.999999) for beta in betas)
+        self.start_epoch = check_whole("method.arch.start_epoch", start_epoch, 0)
+        self.every = None if every is None else check_whole("method.arch.every", every, 1)
+        self.paths = check_whole("method.arch.paths", paths, 1, 1000)
+        self.steps = 0  # made so far
+        self._step_of_weights = -1  # after which the last one was made
+        self._adam: torch.optim.Adam | None = None
+        self._saved: dict[str, Any] | None = None
+        self._batches: Iterator | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"ArchitectureSteps(lr={self.lr}, weight_decay={self.weight_decay}, betas={self.betas}, "
+            f"start_epoch={self.start_epoch}, every={self.every}, paths={self.paths})"
+        )
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit" and not isinstance(pl_module, OperationSearch):
+            raise UserError(f"ArchitectureSteps needs method=hournas, not {type(pl_module).__name__}")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: OperationSearch) -> None:
+        if not pl_module.learns:
+            return
+        self._loader = trainer.datamodule.reserved_dataloader()
+        self._batches = self._from_batch(self.steps)
+        own = trainer.num_training_batches
+        self._every = self.every or max(1, round(own / len(self._loader)))
+
+    def _from_batch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of pass after pass over the reserved images, from the one with this number on."""
+        while True:
+            epoch, start = divmod(number, len(self._loader))
+            self._loader.sampler.set_epoch(epoch)
+            self._loader.load_state_dict({"epoch": epoch, "step": start})
+            for batch in self._loader:
+                yield batch
+                number += 1
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: OperationSearch, outputs, batch, batch_idx) -> None:
+        step = trainer.global_step
+        if not pl_module.learns or pl_module.stage_epoch() < self.start_epoch:
+            return
+        if step % self._every == 0 and step != self._step_of_weights:
+            self._step_of_weights = step
+            self.step(trainer, pl_module, next(self._batches))
+
+    def step(self, trainer: pl.Trainer, pl_module: OperationSearch, batch: tuple[Tensor, Tensor]) -> None:
+        """One step of theta; call it on all ranks, each with its own images."""
+        theta = pl_module.theta.detach().clone().requires_grad_()
+        scaler = getattr(trainer.precision_plugin, "scaler", None)  # of float16, whose gradients would vanish
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        gradient = torch.zeros_like(theta)
+        for path in range(self.paths):
+            loss = pl_module.architecture_loss(batch, theta, self.steps * self.paths + path)
+            gradient += torch.autograd.grad(loss * scale, theta)[0] / (scale * self.paths)
+        gradient = trainer.strategy.reduce(gradient, reduce_op="mean")
+        if not math.isfinite(float(gradient.sum())):
+            raise UserError(
+                f"the search has diverged: the gradient of architecture step {self.steps + 1} is not a number; "
+                "a smaller optimizer.lr or a longer scheduler.warmup may help"
+            )
+        adam = self._adam_of(pl_module)
+        pl_module.theta.grad = gradient
+        adam.step()
+        pl_module.theta.grad = None
+        self.steps += 1
+
+    def _adam_of(self, pl_module: OperationSearch) -> torch.optim.Adam:
+        """The optimizer of theta; a new one where theta has begun anew."""
+        if self._adam is None or self._adam.param_groups[0]["params"][0] is not pl_module.theta:
+            self._adam = torch.optim.Adam(
+                [pl_module.theta], lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
+            )
+            if self._saved is not None:
+                self._adam.load_state_dict(self._saved)
+        self._saved = None
+        return self._adam
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: OperationSearch) -> None:
+        if self._batches is not None and hasattr(self._loader, "close"):
+            self._loader.close()
+        self._batches = None
+
+    def state_dict(self) -> dict[str, Any]:
+        own = self._saved if self._adam is None else self._adam.state_dict()
+        return {"steps": self.steps, "step_of_weights": self._step_of_weights, "adam": own}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps, self._step_of_weights = state_dict["steps"], state_dict["step_of_weights"]
+        self._adam, self._saved = None, state_dict["adam"]
