@@ -122,8 +122,8 @@ class SpaceProposal(pl.Callback):
         told = f"of what they draw at most {100 * max(poor):.2g} % meets {targets.told()}"
         if len(poor) == len(hits):
             raise UserError(
-                f"method.proposal.least_hits={self.least_hits:g} is met by none of {len(hits)} proposals: {told}; more "
-                "steps, a wider tolerance or a smaller least_hits may help"
+                f"method.proposal.least_hits={self.least_hits:g} is met by none of {len(hits)} proposals: {told}; "
+                "method.proposal.loss=band, a wider tolerance, more steps or a smaller least_hits may help"
             )
         rank_zero_warn(f"{len(poor)} of {len(hits)} space proposals are left out: {told}")
 
