@@ -51,8 +51,8 @@ def propose(
         lr: of Adam.
         tau_start, tau_end: the temperature falls geometrically from the one to the other.
         entropy: weight of the entropy, in nats; without it a proposal collapses to a few hundred choices.
-        loss: one of `LOSSES`. Where few choices lie near the targets, as in small spaces, "band" with an entropy of 0.03
-            meets them far more often than "absolute", which aims at their middle, where there may be nothing.
+        loss: one of `LOSSES`. Where few choices lie near the targets, as in small spaces, "band" with an entropy of
+            0.03 meets them far more often than "absolute", which aims at their middle, where there may be nothing.
     """
     check_choice("method.proposal.loss", loss, LOSSES)
     table = table.only(targets.names)
