@@ -52,7 +52,7 @@ def test_with_flat_rows_the_other_blocks_take_what_is_likeliest_among_all_that_c
     logs = torch.zeros(table.allowed.shape)
     logs[list(VITAL), -2] = 3.0  # kernel 5, expansion 6, squeeze-and-excitation
     given = targets(0.05, macs=220e6, params=3.3e6)
-    fixed = {block: table.allowed.shape[1] - 2 for block in VITAL}
+    fixed = dict.fromkeys(VITAL, table.allowed.shape[1] - 2)
     with pytest.raises(UserError):
         check_feasible(table.restricted(fixed), given)
     choice = likeliest(logs, table, given)
