@@ -50,8 +50,8 @@ class SpaceProposal(pl.Callback):
         lr: float = 0.1,
         tau_start: float = 5.0,
         tau_end: float = 0.5,
-        entropy: float = 0.01,
-        loss: str = "absolute",
+        entropy: float = 0.03,
+        loss: str = "band",
         least_hits: float = 0.1,
     ) -> None:
         self.proposals = check_whole("method.proposal.proposals", proposals, 0, 1000)

@@ -10,6 +10,8 @@ fast, and the loss of the proposals are a reconstruction, and stand as named fie
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,6 +23,7 @@ from src.methods.hournas_stages import REST, VITAL, Stage, options_in, stages_of
 from src.methods.latency import LatencyProbe
 from src.methods.operation_latency import with_latency
 from src.methods.operation_search import OperationSearch
+from src.networks.operations import SKIP
 from src.reporting import quantities
 from src.reporting.candidates import Candidate
 from src.runtime.build import network_from
@@ -28,13 +31,14 @@ from src.runtime.ranks.agreement import gathered, rank
 from src.runtime.seeds import keyed_generator
 from src.spaces.cost_table import CostTable
 from src.spaces.feasible import check_feasible, likeliest
-from src.spaces.space_proposal import DISTANCES, pull, sample
+from src.spaces.space_proposal import DISTANCES, cost_miss, pull, sample
 from src.spaces.targets import targets_of
 from src.spaces.uniform_feasible import uniform_feasible
 
 SAMPLERS = ("gumbel", "feasible", "proposal")
 CONTROLS = ("random_feasible", "random_proposal")
 PICKS = ("likelihood", "error")
+COST = "cost"  # in place of a distance to a proposal: the miss of the expected costs
 _DRAWN_TOGETHER = 256  # random paths, until those that do not meet the targets are taken out
 
 
@@ -81,7 +85,7 @@ class HourNAS(OperationSearch):
         other_hard: bool = True,
         inherit_weights: bool = True,
         train_vital_weights: bool = True,
-        beta: float = 1.0,
+        beta: float = 0.01,
         distance: str = "squared",
         arch_fraction: float = 0.2,
         pick: str = "likelihood",
@@ -102,7 +106,7 @@ class HourNAS(OperationSearch):
         self.inherit_weights = check_flag("method.stage2.inherit_weights", inherit_weights)
         self.train_vital_weights = check_flag("method.stage2.train_vital_weights", train_vital_weights)
         self.beta = check_range("method.stage2.beta", beta, 0, 1e6)
-        self.distance = check_choice("method.stage2.distance", distance, DISTANCES)
+        self.distance = check_choice("method.stage2.distance", distance, (*DISTANCES, COST))
         self.arch_fraction = check_range("method.arch.fraction", arch_fraction, 0.01, 0.9)
         self.pick = check_choice("method.final.by", pick, PICKS)
         self.pick_samples = check_whole("method.final.samples", pick_samples, 1, 10**5)
@@ -221,15 +225,18 @@ class HourNAS(OperationSearch):
         return drawn[which, torch.arange(count)]
 
     def nearest_proposal(self) -> int:
-        return pull(self.probabilities(), self.proposals.softmax(dim=2), self.distance)[1]
+        distance = DISTANCES[0] if self.distance == COST else self.distance
+        return pull(self.probabilities(), self.proposals.softmax(dim=2), distance)[1]
 
     def architecture_loss(self, batch: tuple[Tensor, Tensor], theta: Tensor, step: int) -> Tensor:
-        """The loss of drawn paths and, where there are proposals, beta times the distance to the nearest."""
+        """The loss of drawn paths and, where there are proposals, beta times the pull to the nearest."""
         loss = super().architecture_loss(batch, theta, step)
         if self.proposals is None or not self.beta:
             return loss
-        own, theirs = self.logits(theta).softmax(dim=1), self.proposals.to(theta).softmax(dim=2)
-        return loss + self.beta * pull(own, theirs, self.distance)[0]
+        own = self.logits(theta).softmax(dim=1)
+        if self.distance == COST:
+            return loss + self.beta * cost_miss(own, self.open_costs(), self.targets)
+        return loss + self.beta * pull(own, self.proposals.to(theta).softmax(dim=2), self.distance)[0]
 
     # what is picked
 
@@ -240,7 +247,16 @@ class HourNAS(OperationSearch):
         """
         if not self.learns:
             return self._random_paths(1, "picked", self.current_epoch)[0].tolist()
-        return likeliest(self.logits().log_softmax(dim=1).cpu(), self.open_costs(), self.targets).tolist()
+        logs = self.logits().log_softmax(dim=1).cpu()
+        if self.stage.name == VITAL:
+            with suppress(UserError):  # leave room for the other blocks, where that can be had
+                return likeliest(logs, self._without_skip(), self.targets).tolist()
+        return likeliest(logs, self.open_costs(), self.targets).tolist()
+
+    def _without_skip(self) -> CostTable:
+        allowed = self.costs.allowed.clone()
+        allowed[:, [number for number, name in enumerate(self.space.operations) if name == SKIP]] = False
+        return replace(self.costs, allowed=allowed)
 
     def final_choices(self) -> list[list[int]]:
         """What the last epoch may pick, each once; none where the likeliest is to be taken."""

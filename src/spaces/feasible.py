@@ -39,6 +39,8 @@ def likeliest(log_probabilities: Tensor, table: CostTable, targets: Targets) -> 
 
     Args:
         log_probabilities: (L, O) of independent blocks, or logits; -inf for an operation that is never to be taken.
+            Blocks whose row is flat are free: the others' operations are then the most likely ones that leave
+            something feasible, which is how a first stage can choose without ruining the second.
         table: of L blocks; costs that `targets` does not name are not looked at.
 
     Returns:

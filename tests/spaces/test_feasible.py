@@ -8,7 +8,7 @@ import torch
 from src.errors import UserError
 from src.spaces.feasible import check_feasible, count_log10, likeliest
 from tests.spaces.cost_tables import all_choices, random_table, targets
-from tests.spaces.f_macro import TARGETS, f_table
+from tests.spaces.f_macro import TARGETS, VITAL, f_table
 
 
 def _logs(table, seed):
@@ -44,6 +44,21 @@ def test_costs_within_the_slack_of_the_solver_but_out_of_the_band_are_not_taken(
     choice = likeliest(logs, table, given)
     assert sorted(choice.tolist()) == [0, 0, 2]
     assert table.of(choice).tolist() == [300_000_001]
+
+
+def test_with_flat_rows_the_other_blocks_take_what_is_likeliest_among_all_that_can_be_completed():
+    """A first stage that took its largest operations would leave the second without a choice."""
+    table = f_table(False)
+    logs = torch.zeros(table.allowed.shape)
+    logs[list(VITAL), -2] = 3.0  # kernel 5, expansion 6, squeeze-and-excitation
+    given = targets(0.05, macs=220e6, params=3.3e6)
+    fixed = dict.fromkeys(VITAL, table.allowed.shape[1] - 2)
+    with pytest.raises(UserError):
+        check_feasible(table.restricted(fixed), given)
+    choice = likeliest(logs, table, given)
+    completed = table.restricted({block: int(choice[block]) for block in VITAL})
+    check_feasible(completed, given)
+    assert sum(int(choice[block]) == fixed[block] for block in VITAL) >= 5
 
 
 def test_an_operation_without_probability_is_never_taken():

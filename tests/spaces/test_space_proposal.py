@@ -68,6 +68,16 @@ def test_every_loss_brings_the_mean_costs_to_the_targets(loss):
     assert given.misses(middle).abs().max() > 0.15
 
 
+def test_in_a_coarse_space_the_band_is_met_where_its_middle_is_empty():
+    table = random_table(1)
+    middle = table.expected(table.allowed / table.allowed.sum(1, keepdim=True))
+    given = targets(0.05, **dict(zip(table.names, (0.8 * middle).tolist(), strict=True)))
+    fitted = [propose(table, given, 0, 1, steps=300)[0], propose(table, given, 0, 1, 300, loss="band", entropy=0.03)[0]]
+    absolute, band = (hit_rate(sample(logits, 2000, _generator()), table, given) for logits in fitted)
+    assert absolute < 0.5
+    assert band > 0.9
+
+
 def test_a_start_is_the_same_whatever_the_number_of_proposals_and_others_are_other():
     """Numbers of a resumed run, or of one with more proposals, would not compare otherwise."""
     table = f_table()
