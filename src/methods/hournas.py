@@ -248,8 +248,8 @@ class HourNAS(StagedSearch):
         told = ", ".join(f"{name} {100 * miss:+.1f} %" for name, miss in self.budget.misses(self.chosen).items())
         names = self.space.genotype(self.chosen)["operations"]
         return (
-            f"found: {short_operations(names)}\n{sum(self.space.vital)} of {len(names)} blocks are vital; of the targets it "
-            f"misses {told}; the search took {quantities.clock(self.seconds_searched)}"
+            f"found: {short_operations(names)}\n{sum(self.space.vital)} of {len(names)} blocks are vital; against the "
+            f"targets: {told}; the search took {quantities.clock(self.seconds_searched)}"
         )
 
     def report_facts(self) -> dict[str, str]:
