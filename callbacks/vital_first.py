@@ -43,7 +43,9 @@ class VitalFirst(pl.Callback):
         """Proposals for a stage that has the whole network, unless a resumed run has them."""
         if pl_module.proposals is None and pl_module.stage.name != VITAL and pl_module.sampler != "feasible":
             seed = keyed_seed(pl_module.seed, "proposals")
-            proposals = pl_module.callback(SpaceProposal).proposals_for(pl_module.open_costs(), pl_module.targets, seed)
+            proposals = pl_module.callback(SpaceProposal).proposals_for(
+                pl_module.open_costs(), pl_module.targets, seed, pl_module.space.operations
+            )
             pl_module.proposals = proposals if len(proposals) else None
             if pl_module.proposals is None and not pl_module.learns:
                 raise UserError(
