@@ -132,3 +132,8 @@ def probabilities_figure(
     figure.update_xaxes(type="category", tickangle=-60, row=1, col=1)
     figure.update_xaxes(showgrid=False)
     return figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+
+
+def short_operations(operations: Sequence[str]) -> str:
+    """The operations of all blocks in a line: `k5e6 k3e1se skip`."""
+    return " ".join(name.removeprefix("ir_").replace("_", "") for name in operations)
