@@ -66,6 +66,10 @@ class ArchitectureSteps(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: OperationSearch) -> None:
         if not pl_module.learns:
             return
+        self._module = pl_module
+        if self._saved is not None:  # what a resumed run had: now, while theta is the one that it belongs to
+            self._adam_of(pl_module).load_state_dict(self._saved)
+            self._saved = None
         self._loader = trainer.datamodule.reserved_dataloader()
         self._batches = self._from_batch(self.steps)
         own = trainer.num_training_batches
@@ -112,14 +116,15 @@ class ArchitectureSteps(pl.Callback):
 
     def _adam_of(self, pl_module: OperationSearch) -> torch.optim.Adam:
         """The optimizer of theta; a new one where theta has begun anew."""
-        if self._adam is None or self._adam.param_groups[0]["params"][0] is not pl_module.theta:
+        if not self._belongs_to(pl_module.theta):
             self._adam = torch.optim.Adam(
                 [pl_module.theta], lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
             )
-            if self._saved is not None:
-                self._adam.load_state_dict(self._saved)
-        self._saved = None
         return self._adam
+
+    def _belongs_to(self, theta: Tensor) -> bool:
+        """Whether the optimizer is that of `theta`, and not of an earlier stage."""
+        return self._adam is not None and self._adam.param_groups[0]["params"][0] is theta
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: OperationSearch) -> None:
         if self._batches is not None and hasattr(self._loader, "close"):
@@ -127,7 +132,9 @@ class ArchitectureSteps(pl.Callback):
         self._batches = None
 
     def state_dict(self) -> dict[str, Any]:
-        own = self._saved if self._adam is None else self._adam.state_dict()
+        own = self._saved
+        if self._adam is not None:
+            own = self._adam.state_dict() if self._belongs_to(self._module.theta) else None
         return {"steps": self.steps, "step_of_weights": self._step_of_weights, "adam": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

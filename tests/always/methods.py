@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# a tiny network on a slice of real digits, with one thread, and nothing written that no suite looks at
-TINY = (
+# a slice of real digits, with one thread, and nothing written that no suite looks at
+SETTINGS = (
     "trainer.threads=1",
     "data.limit=320",
     "data.batch_size=32",
-    "model._target_=src.networks.resnet.ResNet",
-    "+model.blocks=[1,1]",
-    "+model.channels=[8,12]",
     "retrain.epochs=3",
     "retrain.repeats=1",
     "logger=csv",
     "export.formats=[]",
 )
+RESNET = ("model._target_=src.networks.resnet.ResNet", "+model.blocks=[1,1]", "+model.channels=[8,12]")
+MOBILE = ("model=mobile_digits", "model.stem=[8,1]", "model.stages=[[8,1,1],[12,3,2],[16,2,2]]", "model.head=32")
+TINY = (*SETTINGS, *RESNET)
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,11 @@ class Method:
     """A search of a few seconds.
 
     Args:
-        overrides: of `search.py`, beside `TINY`.
+        overrides: of `search.py`, beside `SETTINGS` and `model`.
         candidates: how many the search evaluates; None: it is not known beforehand.
         seconds: of a run on one free core, start of the process included; a run that takes ten times as long has hung.
         prepared: makes what the search needs, when it is first asked for; gives further overrides.
+        model: overrides that make a tiny network that the method can search.
     """
 
     name: str
@@ -34,10 +35,11 @@ class Method:
     candidates: int | None
     seconds: float
     prepared: Callable[[], tuple[str, ...]] = tuple
+    model: tuple[str, ...] = RESNET
 
     @property
     def command(self) -> list[str]:
-        return ["search.py", *TINY, f"method={self.name}", *self.overrides, *self.prepared()]
+        return ["search.py", *SETTINGS, *self.model, f"method={self.name}", *self.overrides, *self.prepared()]
 
 
 def _members() -> tuple[str, ...]:
@@ -76,5 +78,18 @@ METHODS = [
         candidates=None,
         seconds=10,
         prepared=_members,
+    ),
+    Method(
+        "hournas",
+        # both stages, and a pick among the likeliest and six others that meet the targets
+        (
+            *("method.stage1.epochs=2", "method.stage2.epochs=2", "method.arch.start_epoch=0", "method.tolerance=0.3"),
+            *("method.proposal.steps=60", "method.proposal.proposals=3", "method.controls=[random_proposal]"),
+            *("method.final.by=error", "method.final.samples=6", "method.calibration_images=64"),
+            "method.space.operations=[ir_k3_e1,ir_k3_e3,ir_k3_e3_se,ir_k5_e3]",
+        ),
+        candidates=4 + 7,
+        seconds=10,
+        model=MOBILE,
     ),
 ]
