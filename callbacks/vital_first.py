@@ -37,6 +37,7 @@ class VitalFirst(pl.Callback):
             self._module = pl_module
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: HourNAS) -> None:
+        pl_module.budget.complete(pl_module.device)
         self._propose(pl_module)
 
     def _propose(self, pl_module: HourNAS) -> None:

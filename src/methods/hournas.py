@@ -112,10 +112,6 @@ class HourNAS(StagedSearch):
     def targets(self) -> Targets:
         return self.budget.targets
 
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        self.budget.complete(self.device)
-
     def open_costs(self) -> CostTable:
         """The cost table in which what earlier stages have decided cannot be chosen otherwise."""
         return self.costs.restricted(self.fixed)

@@ -6,12 +6,20 @@ import torch
 
 from callbacks.architecture_steps import ArchitectureSteps
 from callbacks.run_checkpoint import RunCheckpoint
+from callbacks.space_proposal import SpaceProposal
 from src.errors import UserError
 from src.methods import operation_budget
 from src.runtime.build import network_from
 from src.runtime.ranks.agreement import fingerprint
 from src.spaces.cost_table import CostTable
 from tests.searching import digits, hournas, run_hournas
+
+
+def with_made_up_latency(space, probe, device) -> CostTable:
+    """A table in which 10,000 MACs take a millisecond."""
+    costs = space.costs
+    table = torch.cat([costs.table, 1e-4 * costs.table[:1]])
+    return CostTable((*costs.names, "latency"), torch.cat([costs.fixed, torch.ones(1)]), table, costs.allowed)
 
 
 def state(module) -> list:
@@ -186,9 +194,7 @@ def test_latency_is_measured_once_and_kept(tmp_path, monkeypatch):
 
     def measured(space, probe, device):
         calls.append(device)
-        costs = space.costs
-        table = torch.cat([costs.table, 1e-4 * costs.table[:1]])
-        return CostTable((*costs.names, "latency"), torch.cat([costs.fixed, torch.ones(1)]), table, costs.allowed)
+        return with_made_up_latency(space, probe, device)
 
     class Save(pl.Callback):
         def on_train_epoch_end(self, trainer, module):
@@ -205,6 +211,15 @@ def test_latency_is_measured_once_and_kept(tmp_path, monkeypatch):
     assert len(calls) == 1
     assert resumed.chosen == whole.chosen
     assert abs(whole.budget.misses(whole.chosen)["latency"]) <= 0.2
+
+
+def test_proposals_for_all_blocks_aim_at_the_measured_latency_too(monkeypatch):
+    """They are fitted when the fit begins, as it is measured."""
+    monkeypatch.setattr(operation_budget, "with_latency", with_made_up_latency)
+    module = hournas(targets={"latency": 6.0}, tolerance=0.2, priority=False, vital_epochs=1, other_epochs=1)
+    trainer = run_hournas(module)
+    proposing = next(callback for callback in trainer.callbacks if isinstance(callback, SpaceProposal))
+    assert proposing.state_dict()["state"]["key"]["names"] == ["latency"]
 
 
 def test_a_latency_out_of_reach_is_told_with_the_range():
