@@ -75,7 +75,13 @@ class VitalFirst(pl.Callback):
         choices = pl_module.final_choices()
         if not choices:
             return pl_module.picked
-        found = sharded_map(lambda choice: _timed_error(pl_module, choice), choices)
+        validation = trainer.datamodule.whole_validation()
+
+        def evaluated(choice: list[int]) -> tuple[float, float]:
+            began = time.monotonic()
+            return pl_module.error_of(choice, validation), time.monotonic() - began
+
+        found = sharded_map(evaluated, choices)
         for choice, (error, seconds) in zip(choices, found, strict=True):
             pl_module.record(trainer, pl_module.candidate(choice, error, seconds))
         errors = [error if math.isfinite(error) else math.inf for error, _ in found]
@@ -108,8 +114,3 @@ class VitalFirst(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._history = list(state_dict["history"])
-
-
-def _timed_error(pl_module: HourNAS, choice: list[int]) -> tuple[float, float]:
-    began = time.monotonic()
-    return pl_module.error_of(choice), time.monotonic() - began

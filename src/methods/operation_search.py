@@ -8,7 +8,7 @@ and trains the weights of the path argmax_o a_lo (hard), or those of all operati
 is a step of its own, on images of its own, which a callback makes: `architecture_loss`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -169,10 +169,10 @@ class OperationSearch(SearchModule):
         return self._calibration
 
     @torch.no_grad()
-    def error_of(self, choice: Sequence[int]) -> float:
-        """The validation error in percent of a path, on this process alone."""
+    def error_of(self, choice: Sequence[int], validation: Iterable[tuple[Tensor, Tensor]]) -> float:
+        """The error in percent of a path on all batches of `validation`, on this process alone."""
         network, metrics = self.calibrated(choice), self.task.metrics(sync_on_compute=False).to(self.device)
-        for images, targets in self.trainer.datamodule.whole_validation():
+        for images, targets in validation:
             with self.trainer.precision_plugin.forward_context():
                 metrics.update(network(self._laid_out(images)), targets)
         return float(metrics.compute()["error"])
