@@ -72,8 +72,19 @@ class ArchitectureSteps(pl.Callback):
             self._saved = None
         self._loader = trainer.datamodule.reserved_dataloader()
         self._batches = self._from_batch(self.steps)
-        own = trainer.num_training_batches
-        self._every = self.every or max(1, round(own / len(self._loader)))
+        steps = -(-trainer.num_training_batches // trainer.accumulate_grad_batches)
+        self._every = self.every or max(1, round(steps / len(self._loader)))
+        self._check_room(pl_module, steps)
+
+    def _check_room(self, pl_module: OperationSearch, steps: int) -> None:
+        """A stage without an architecture step would take its first operations for the best; `steps`: of an epoch."""
+        for stage in pl_module.stages:
+            if steps * (stage.epochs - self.start_epoch) < self._every:
+                raise UserError(
+                    f"with method.arch.start_epoch={self.start_epoch} and method.arch.every={self.every} no "
+                    f"architecture step falls into the {stage.epochs} epochs for {stage.name}, which have {steps} "
+                    "weight steps each"
+                )
 
     def _from_batch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of pass after pass over the reserved images, from the one with this number on."""

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from src.errors import UserError, check_choice, check_range, check_whole
+from src.errors import check_choice, check_range, check_whole
 from src.reporting.operation_figures import probabilities_figure, proposal_costs_figure
 from src.runtime.ranks.agreement import gathered
 from src.runtime.seeds import keyed_generator
@@ -56,11 +56,11 @@ class SpaceProposal(pl.Callback):
     ) -> None:
         self.proposals = check_whole("method.proposal.proposals", proposals, 0, 1000)
         self.steps = check_whole("method.proposal.steps", steps, 1)
-        self.samples = check_whole("method.proposal.samples", samples, 1)
-        self.lr = _above_zero("lr", lr)
-        self.tau_start = _above_zero("tau_start", tau_start)
-        self.tau_end = _above_zero("tau_end", tau_end)
-        self.entropy = check_range("method.proposal.entropy", entropy, 0)
+        self.samples = check_whole("method.proposal.samples", samples, 1, 10_000)
+        self.lr = check_range("method.proposal.lr", lr, 1e-6, 100)
+        self.tau_start = check_range("method.proposal.tau_start", tau_start, 1e-3, 1e3)
+        self.tau_end = check_range("method.proposal.tau_end", tau_end, 1e-3, 1e3)
+        self.entropy = check_range("method.proposal.entropy", entropy, 0, 1e3)
         self.loss = check_choice("method.proposal.loss", loss, LOSSES)
         self.least_hits = check_range("method.proposal.least_hits", least_hits, 0, 1)
         self.nearest: int | None = None  # among those that `proposals_for` gave
@@ -188,13 +188,6 @@ class SpaceProposal(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._state, self.nearest = dict(state_dict["state"]), state_dict["nearest"]
-
-
-def _above_zero(name: str, given: float) -> float:
-    check_range(f"method.proposal.{name}", given, 0)
-    if given == 0:
-        raise UserError(f"method.proposal.{name}={given!r} is not allowed; it must be a number above 0")
-    return given
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -92,7 +92,7 @@ class VitalFirst(pl.Callback):
         expected = pl_module.open_costs().only(["macs"]).expected(pl_module.probabilities())
         values["expected_macs"] = float(expected[0])
         for name, value in values.items():
-            pl_module.log(f"architecture/{name}", value)
+            pl_module.log(f"architecture/{name}", value, sync_dist=pl_module.trainer.world_size > 1)
 
     def report_figures(self) -> list:
         """[(heading, caption, figure)]: what the search gives to each operation of each block, after each epoch."""

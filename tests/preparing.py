@@ -13,21 +13,14 @@ import train
 from src.data import digits
 from src.methods.cafenet import CafeNet
 from src.methods.encas import ENCAS
+from src.methods.operation_search import OperationSearch
 from src.methods.search_module import SearchModule
 from src.methods.training_module import TrainingModule
 
 CONF = Path(__file__).parents[1] / "conf"
 SCRIPTS = {"search": search.search, "train": train.train}
-SMALL = (
-    "trainer=cpu",
-    "trainer.threads=1",
-    "logger=none",
-    "data.limit=80",
-    "data.batch_size=20",
-    "model._target_=src.networks.resnet.ResNet",
-    "+model.blocks=[1,1]",
-    "+model.channels=[8,12]",
-)
+SMALL = ("trainer=cpu", "trainer.threads=1", "logger=none", "data.limit=80", "data.batch_size=20")
+RESNET = ("model._target_=src.networks.resnet.ResNet", "+model.blocks=[1,1]", "+model.channels=[8,12]")
 
 
 class Trained(Exception):
@@ -35,9 +28,10 @@ class Trained(Exception):
 
 
 def composed(script: str, *overrides: str) -> DictConfig:
-    """The config of a small run, with Hydra's own node."""
+    """The config of a small run, with Hydra's own node; its model is a tiny residual network, unless one is given."""
+    model = () if any(word.startswith("model=") for word in overrides) else RESNET
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(script, [*SMALL, *overrides], return_hydra_config=True)
+        return compose(script, [*SMALL, *model, *overrides], return_hydra_config=True)
 
 
 def changed(config: DictConfig, key: str, value) -> DictConfig:
@@ -69,6 +63,7 @@ def begin(script: str, config: DictConfig, folder: Path, searched: bool = False,
         with (
             patch.object(TrainingModule, "training_step", _begun),
             patch.object(CafeNet, "training_step", _begun),
+            patch.object(OperationSearch, "training_step", _begun_with_a_path),
             patch.object(ENCAS, "store", _stored),
             patch.object(digits, "load_digits", _kept),
         ):
@@ -84,6 +79,12 @@ def begin(script: str, config: DictConfig, folder: Path, searched: bool = False,
 def _begun(module: TrainingModule, batch, index: int) -> None:
     images, targets = batch
     module.task.loss(module(images), targets)  # the network and the task fit together, or say why not
+    raise Trained
+
+
+def _begun_with_a_path(module: OperationSearch, batch, index: int) -> None:
+    images, targets = batch
+    module.task.loss(module(images, *module.drawn(index)), targets)
     raise Trained
 
 

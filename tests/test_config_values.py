@@ -169,31 +169,51 @@ OTHER_METHODS = {
         ([HUGE], "evaluations latency_repeats"),
         ([[1, 2]], "reference"),
     ],
+    "hournas": [
+        ([0], "tolerance stage1.epochs stage2.epochs stage2.beta arch.lr arch.weight_decay arch.start_epoch"),
+        ([0], "proposal.proposals proposal.entropy proposal.least_hits"),
+        ([None], "targets.macs targets.params targets.latency space.operations arch.every"),
+        ([1.5], "stage2.beta gumbel.tau_start gumbel.tau_end arch.lr arch.weight_decay"),
+        ([1.5], "proposal.lr proposal.tau_start proposal.tau_end proposal.entropy"),
+        ([True], "priority space.skip stage1.hard stage2.hard stage2.inherit_weights stage2.train_vital_weights"),
+        ([True], "arch.batch_statistics"),
+        ([HUGE], "latency_repeats calibration_images stage1.epochs stage2.epochs proposal.steps"),
+    ],
 }
 
 
-def members(method: str, folder) -> list[str]:
-    """What a method needs that has no default."""
-    return [f"method.members={stored(folder)}"] if method == "encas" else []
+def needs(method: str, folder) -> list[str]:
+    """What a method needs that has no default, and a model that it can search."""
+    if method == "encas":
+        return [f"method.members={stored(folder)}"]
+    small = ("model=mobile_digits", "model.stem=[4,1]", "model.stages=[[4,2,2]]", "model.head=4")
+    return [*small, "method.proposal.steps=2"] if method == "hournas" else []
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("frozen")
 @pytest.mark.parametrize("method", OTHER_METHODS)
 def test_values_of_every_kind_for_the_other_methods(method, tmp_path):
-    """Of the keys that the user is meant to set; those of module and callbacks are filled from them."""
+    """Of the keys that the user is meant to set; those of module and callbacks are filled from them.
+
+    Of a key within a node of the method some: the nodes are many, and the kinds of their keys few.
+    """
     right = {}
     for values, keys in OTHER_METHODS[method]:
         for key in keys.split():
             right[key] = [*right.get(key, []), *values]
     right["name"] = [WORD]
-    config, wrong = composed("search", f"method={method}", *members(method, tmp_path / "pool")), []
+    config, wrong = composed("search", f"method={method}", *needs(method, tmp_path / "pool")), []
     assert outcome("search", config, tmp_path) is None
-    for key, value in ((key, value) for key in config.method for value in VALUES):
-        if key not in ("module", "callbacks"):
+    keys = [key.removeprefix("method.") for key in leaves(config) if key.startswith("method.")]
+    own = [key for key in keys if key.partition(".")[0] not in ("module", "callbacks")]
+    turns = count()
+    for key in own:
+        for value in in_turn(VALUES, turns) if "." in key else VALUES:
             told = outcome("search", changed(config, f"method.{key}", value), tmp_path)
             fits = any(type(value) is type(choice) and value == choice for choice in right.get(key, []))
-            if (told is None) != fits:
+            named = told is None or "." not in key or f"method.{key.partition('.')[0]}" in told
+            if (told is None) != fits or not named:
                 wrong.append((key, value, told))
     assert not wrong, f"refused though it is right, or begun though it is not: {wrong}"
 

@@ -4,6 +4,8 @@ What belongs to a node with a `_target_` is checked by its constructor, and what
 `trainer_options`.
 """
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -31,6 +33,9 @@ def check_settings(config: DictConfig) -> None:
         check_text("method.name", config.method.name)
     for name in ("method", "method.callbacks", "callbacks", "logger", "trainer", "export", "retrain"):
         _check_mapping(name, OmegaConf.select(config, name, default=_ABSENT))
+    if "method" in config:
+        for key in _read_by(OmegaConf.to_container(config.method, resolve=False)):
+            _check_reachable(config, key)
     formats = config.export.formats
     if not isinstance(formats, ListConfig):
         raise UserError(f"export.formats={formats!r} is not allowed; it must be a list, such as [{', '.join(FORMATS)}]")
@@ -40,6 +45,30 @@ def check_settings(config: DictConfig) -> None:
 
 
 _ABSENT = object()
+
+
+def _read_by(value: Any) -> Iterator[str]:
+    """The keys below `method` that the interpolations in a plain value read, such as method.arch.lr."""
+    if isinstance(value, str):
+        yield from re.findall(r"\$\{(method\.[\w.]+)\}", value)
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _read_by(inner)
+
+
+def _check_reachable(config: DictConfig, key: str) -> None:
+    """Raises `UserError` where a node on the way to `key` is none, or the last does not have it.
+
+    OmegaConf would tell the key that reads it, which is not the one that the user has set.
+    """
+    node, path = config, ""
+    for name in key.split("."):
+        if path:
+            _check_mapping(path, node)
+        path = f"{path}.{name}" if path else name
+        if name not in node:
+            raise UserError(f"{path} is missing; conf/ shows what method={config.method.name} needs")
+        node = node[name]
 
 
 def _check_mapping(name: str, value: Any) -> None:

@@ -87,7 +87,8 @@ def targets_of(
             continue
         key = f"method.targets.{name}"
         if name not in table.names:
-            raise UserError(f"{key} is no cost that this search knows; {did_you_mean(name, table.names)}")
+            known = {*table.names, "latency"} - {name}  # latency is in the table once it has been measured
+            raise UserError(f"{key} is no cost that this search knows; {did_you_mean(name, known)}")
         values[name] = _value(key, value, base[name] if name in _SHARED else None)
     if not values:
         raise UserError(f"method.targets has no target; give one at least of: {', '.join(table.names)}")
