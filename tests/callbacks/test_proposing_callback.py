@@ -31,7 +31,7 @@ def few_samples(monkeypatch):
         ({"proposals": -1}, "method.proposal.proposals=-1"),
         ({"steps": 0}, "method.proposal.steps=0 is not allowed; it must be a whole number of at least 1"),
         ({"samples": 1.5}, "method.proposal.samples=1.5"),
-        ({"lr": 0}, "method.proposal.lr=0 is not allowed; it must be a number above 0"),
+        ({"lr": 0}, "method.proposal.lr=0 is not allowed; it must be a number from 1e-06 to 100"),
         ({"tau_start": -1}, "method.proposal.tau_start=-1"),
         ({"tau_end": 0.0}, "method.proposal.tau_end=0.0"),
         ({"entropy": -0.1}, "method.proposal.entropy=-0.1"),
