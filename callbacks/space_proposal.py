@@ -145,7 +145,7 @@ class SpaceProposal(pl.Callback):
                 f"{min(hits):.4g} to {max(hits):.4g} % of a proposal's, {100 * state['uniform_hits']:.2g} % of uniform"
             ),
             "different ones": f"{min(state['distinct']):,} to {max(state['distinct']):,} of {_MEASURED:,}",
-            "architectures in the space": f"10^{count_log10(table):.1f}",
+            "architectures to choose from": f"10^{count_log10(table):.1f}",
         }
 
     def report_figures(self) -> list:

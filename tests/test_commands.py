@@ -12,6 +12,8 @@ import yaml
 from failing import run as run_warm
 from failing import succeeded
 
+from tests.always.methods import METHODS
+
 ROOT = Path(__file__).parents[1]
 SHORT = [
     "trainer=cpu",
@@ -176,6 +178,27 @@ def test_a_mistake_is_one_sentence_and_leaves_no_result(overrides, sentence, tmp
     assert "Traceback" not in done.err
     left = {path.name for path in (tmp_path / "run").rglob("*")} if (tmp_path / "run").exists() else set()
     assert not left & {"architecture.yaml", "comparison.csv", "weights.pt", "model.pt2", "model.onnx"}
+
+
+def test_what_a_search_of_operations_found_is_reported_trained_and_slimmed(tmp_path):
+    """Its table has the controls; networks of its vital blocks alone can be trained; widths can be searched in any."""
+    hournas = next(method for method in METHODS if method.name == "hournas")
+    folder, quiet = tmp_path / "run", ("trainer=cpu", "trainer.threads=1", "logger=none", "export.formats=[]")
+    done = succeeded(*hournas.command[:1], folder, *hournas.command[1:], "trainer=cpu", "retrain.epochs=0")
+    assert "Warning" not in done.err
+    assert "2 of 6 blocks are vital; against the targets: macs" in done.out
+    rows = list(csv.DictReader((folder / "comparison.csv").open()))
+    assert [row["network"] for row in rows] == ["base mobile_digits", "random-proposal", "found"]
+    page = (folder / "report.html").read_text()
+    places = [page.find(f">{name}</h2>") for name in ("Vital blocks", "Space proposals", "Proposal", "Operations")]
+    assert places[0] > 0
+    assert places == sorted(places)
+    cheapest = min(csv.DictReader((folder / "pareto.csv").open()), key=lambda row: float(row["macs"]))
+    front = folder / "front" / f"candidate_{cheapest['id']}.yaml"
+    assert yaml.safe_load(front.read_text())["operations"].count("skip") >= 4
+    succeeded("train.py", tmp_path / "train", f"architecture={front}", "epochs=1", *quiet)
+    slim = ("method=random", "method.trials=1", "method.epochs_per_trial=1", "retrain.epochs=0")
+    succeeded("search.py", tmp_path / "slim", f"architecture={folder}", *slim, *quiet)
 
 
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):
