@@ -22,7 +22,7 @@ VITAL = {
     "hournas_f": (0, 1, 5, 9, 13, 17, 21),
     "fbnet_c": (1, 5, 9, 13, 17, 21),
     "mobile_digits": (0, 1, 4, 7),
-    "mobile_cifar": (0, 1, 3, 6, 9),
+    "mobile_cifar": (0, 1, 5, 9, 13),
 }
 
 
