@@ -12,6 +12,7 @@ from src.networks.inverted_residual import InvertedResidualNet
 from src.networks.operation_supernet import OperationSupernet
 from src.networks.operations import SKIP, Operation, operation_named
 from src.runtime.build import network_from
+from src.runtime.seeds import seeded
 from src.spaces.cost_table import CostTable
 from src.spaces.operation_costs import block_sizes, fixed_cost, operation_cost
 from src.spaces.space import Band, admissible_band
@@ -50,7 +51,8 @@ class OperationSpace:
         skip: bool = True,
     ) -> None:
         check_flag("method.space.skip", skip)
-        with torch.device("meta"):
+        meta = base.get("_target_") == _NETWORK  # of others not all can be made there
+        with torch.device("meta") if meta else seeded(0, "operation space"):
             network = network_from(base)
         if not isinstance(network, InvertedResidualNet):
             raise UserError(
@@ -60,11 +62,23 @@ class OperationSpace:
         self.input_shape = tuple(int(size) for size in input_shape)
         self.macro = network.macro
         self.start = {"operations": list(network.operations)}
+        self._check_widths(network, base)
         names = _checked(OPERATIONS if operations is None else operations)
         self.vital = self._found_vital(names[0])
         self.operations = (*names, SKIP) if skip and not all(self.vital) else names
         self._sizes = block_sizes(self.macro, self.input_shape)[:-1]
         self.costs = self._cost_table()
+
+    def _check_widths(self, network: InvertedResidualNet, base: Mapping[str, Any]) -> None:
+        """Raises `UserError` where the widths of blocks are not what their operations make them."""
+        with torch.device("meta"):
+            plain = InvertedResidualNet(**self.macro.arguments(), **self.start)
+        own, others = ([value.shape for value in net.state_dict().values()] for net in (network, plain))
+        if own != others:
+            raise UserError(
+                f"{base.get('_target_')} gives a network whose widths another search has changed: operations cannot be "
+                "searched in it; search the operations first (method=hournas), and the widths of what that has found"
+            )
 
     def _found_vital(self, operation: str) -> tuple[bool, ...]:
         """Of each block whether it is vital; in the network that leaves none out, as what is not there is no block."""

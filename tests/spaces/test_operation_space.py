@@ -169,6 +169,16 @@ def test_other_models_are_refused_by_name():
         OperationSpace({"_target_": "src.networks.resnet.resnet20"}, (3, 32, 32))
 
 
+def test_a_network_that_has_other_widths_is_refused():
+    """What CONet or CafeNet have made of a mobile network is one too, but costs are those of its macro no more."""
+    resized = {"_target_": "src.graph.resize.resized", "model": BASE, "input_shape": [1, 8, 8]}
+    before = torch.get_rng_state()
+    assert OperationSpace({**resized, "widths": {}}, (1, 8, 8)).start == OperationSpace(BASE, (1, 8, 8)).start
+    with pytest.raises(UserError, match="whose widths another search has changed"):
+        OperationSpace({**resized, "widths": {"head.conv": 8}}, (1, 8, 8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
