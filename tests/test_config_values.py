@@ -22,7 +22,8 @@ from tests.cascading import stored
 WORD, HUGE = "maybe", 10**12
 VALUES = [WORD, -1, "", 0, 1.5, [1, 2], {"a": 1}, None, True, HUGE, math.nan]
 QUICK = 2  # so many of them are tried in each run of the tests, the others in CI
-SOME = 3  # so many are tried where all have been tried by another key or command
+SOME = 3  # so many are tried where others have been tried by another key or command
+MANY = 5  # and so many elsewhere, by turns: the keys are many, and the ways to check them few
 
 ACCEPTED = [
     ([0], "seed data.mean method.factor_min task.label_smoothing scheduler.warmup scheduler.final"),
@@ -107,23 +108,23 @@ def filled(config, key: str) -> bool:
     return OmegaConf.is_interpolation(OmegaConf.select(config, parent) if parent else config, name)
 
 
-def in_turn(values: list, turns: Iterator[int]) -> list:
+def in_turn(values: list, turns: Iterator[int], most: int = SOME) -> list:
     """Some of the values, so that each comes up as often as the others."""
-    return [values[next(turns) % len(values)] for _ in range(SOME)]
+    return [values[next(turns) % len(values)] for _ in range(min(most, len(values)))]
 
 
 def try_all(script: str, values: list, folder) -> None:
-    """Tries the values at every key of the composed config.
+    """Tries values at every key of the composed config, by turns.
 
-    Of a key that another one fills, and of one that train.py shares with search.py, some: the value goes the way that
-    all of them went there.
+    Of a key that another one fills, and of one that train.py shares with search.py, fewer: the value goes the way that
+    others went there.
     """
     config, turns = composed(script), count()
     known = set(leaves(composed("search"))) if script == "train" else set()
     assert outcome(script, config, folder) is None
     wrong = []
     for key in leaves(config):
-        for value in in_turn(values, turns) if key in known or filled(config, key) else values:
+        for value in in_turn(values, turns, SOME if key in known or filled(config, key) else MANY):
             case = changed(config, key, value)
             told = outcome(script, case, folder)
             if told is None and script == "search" and (key, value) != ("retrain.epochs", 0):
@@ -209,7 +210,7 @@ def test_values_of_every_kind_for_the_other_methods(method, tmp_path):
     own = [key for key in keys if key.partition(".")[0] not in ("module", "callbacks")]
     turns = count()
     for key in own:
-        for value in in_turn(VALUES, turns) if "." in key else VALUES:
+        for value in in_turn(VALUES, turns, SOME if "." in key else MANY):
             told = outcome("search", changed(config, f"method.{key}", value), tmp_path)
             fits = any(type(value) is type(choice) and value == choice for choice in right.get(key, []))
             named = told is None or "." not in key or f"method.{key.partition('.')[0]}" in told

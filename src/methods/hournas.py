@@ -30,6 +30,7 @@ from src.reporting import quantities
 from src.reporting.candidates import Candidate
 from src.reporting.operation_figures import short_operations
 from src.runtime.build import network_from
+from src.runtime.ranks.agreement import gathered, rank
 from src.runtime.seeds import keyed_generator, keyed_seed
 from src.spaces.cost_table import CostTable
 from src.spaces.feasible import likeliest
@@ -147,13 +148,15 @@ class HourNAS(StagedSearch):
         return pull(self.probabilities(), self.proposals.softmax(dim=2), distance)[1]
 
     def architecture_loss(self, batch: tuple[Tensor, Tensor], theta: Tensor, step: int) -> Tensor:
-        """The loss of drawn paths and, where there are proposals, beta times the pull to the nearest."""
+        """The loss of drawn paths and, with all blocks, beta times the pull to the nearest proposal or to the costs."""
         loss = super().architecture_loss(batch, theta, step)
-        if self.proposals is None or not self.beta:
+        if not self.beta or self.stage.name == VITAL:
             return loss
         own = self.logits(theta).softmax(dim=1)
         if self.distance == COST:
             return loss + self.beta * cost_miss(own, self.open_costs(), self.targets)
+        if self.proposals is None:
+            return loss
         return loss + self.beta * pull(own, self.proposals.to(theta).softmax(dim=2), self.distance)[0]
 
     # what is picked
@@ -165,6 +168,9 @@ class HourNAS(StagedSearch):
         """
         if not self.learns:
             return self._random_paths(1, "picked", self.current_epoch)[0].tolist()
+        return gathered(self._likeliest() if rank() == 0 else None)[0]  # of equally likely ones, all take the same
+
+    def _likeliest(self) -> list[int]:
         logs = self.logits().log_softmax(dim=1).cpu()
         if self.stage.name == VITAL:
             with suppress(UserError):  # leave room for the other blocks, where that can be had

@@ -25,10 +25,10 @@ class Stage:
 def stages_of(vital: Sequence[bool], priority: bool, first: Stage, second: Stage) -> tuple[Stage, ...]:
     """The stages `first` and `second`, as far as they last; without priority one of all blocks for as long as both.
 
-    Where all blocks are vital, or none is, there is nothing to put first.
+    Where all blocks are vital, or none is, there is nothing to put first; where all are, steps are those of `first`.
     """
     if not priority or len(set(vital)) < 2 or not first.epochs or not second.epochs:
-        return (Stage(JOINT, 0, first.epochs + second.epochs, second.hard),)
+        return (Stage(JOINT, 0, first.epochs + second.epochs, first.hard if all(vital) else second.hard),)
     return first, second
 
 

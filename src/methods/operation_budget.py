@@ -42,7 +42,7 @@ class OperationBudget:
         """Aims at the targets that `costs` knows."""
         self.costs, asked = costs, self.asked
         if self.lacks_latency():
-            check_range("method.targets.latency", asked[LATENCY], 0, 1e6)
+            check_range("method.targets.latency", asked[LATENCY], 1e-6, 1e6)
             asked = {name: value for name, value in asked.items() if name != LATENCY}
             if all(value is None for value in asked.values()):
                 return

@@ -29,10 +29,11 @@ _WARM_UP = 2  # passes of each network before those that count
 def with_latency(space: OperationSpace, probe: LatencyProbe, device: torch.device) -> CostTable:
     """The costs of `space` and, last, "latency" in milliseconds for a batch of `probe.batch` images.
 
-    In each of four rounds every block takes each of its operations once, in a random order, so that a round has as many
-    networks as there are operations; each is run a quarter of `probe.repeats` times. An entry is the median of what
-    was taken by its operation, in all blocks of equal shape and size. The fixed part is stem plus head. Operations
-    that are absent, and `skip`, take no time. Each process measures for itself: several have to agree on one table.
+    In each of four rounds every block takes its operations by turns, in a random order, so that a round has as many
+    networks as there are operations (a vital block, which has one fewer, takes one of its own twice); each is run a
+    quarter of `probe.repeats` times. An entry is the median of what was taken by its operation, in all blocks of equal
+    shape and size. The fixed part is stem plus head. Operations that are absent, and `skip`, take no time. Each process
+    measures for itself: several have to agree on one table.
     """
     sizes = block_sizes(space.macro, space.input_shape)
     with seeded(0, "latency"):  # what fresh weights draw must not move other draws

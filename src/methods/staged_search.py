@@ -7,6 +7,7 @@ It is small, and its choices multiply among few blocks only.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from src.errors import UserError, check_flag, check_whole
@@ -51,6 +52,8 @@ class StagedSearch(OperationSearch):
         super().__init__(base, input_shape, **settings)
         first, second = Stage(VITAL, 0, vital_epochs, vital_hard), Stage(REST, vital_epochs, other_epochs, other_hard)
         self.stages = stages_of(self.space.vital, priority, first, second)
+        if priority and len(self.stages) == 1:
+            rank_zero_warn("method.priority=true has no effect: " + _one_stage(self.space.vital, first))
         self.stage_number, self.fixed = 0, {}  # fixed: operations of blocks that earlier stages have decided
         self._begin_stage()
         self.network = self.fresh_network(self.config, 0)
@@ -112,6 +115,13 @@ class StagedSearch(OperationSearch):
         state = checkpoint["stages"]
         self.stage_number, self.fixed, self.options = state["number"], dict(state["fixed"]), state["options"]
         self._freeze(self.network)
+
+
+def _one_stage(vital: Sequence[bool], first: Stage) -> str:
+    """Why there is one stage only."""
+    if all(vital) or not any(vital):
+        return f"of the blocks {'all' if all(vital) else 'none'} are vital, so all are searched together"
+    return f"method.stage{2 if first.epochs else 1}.epochs=0, so all blocks are searched together"
 
 
 def _inherited(old: Mapping[str, Tensor], path: Sequence[int], fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -66,8 +66,8 @@ def check_feasible(table: CostTable, targets: Targets) -> None:
         least, most = reachable[name]
         if high[k] < least or low[k] > most:
             raise UserError(
-                f"method.targets.{name}={targets.values[k]:.6g} cannot be met within {100 * targets.tolerance:g} %: "
-                f"the architectures of this search reach from {told_cost(name, least)} to {told_cost(name, most)}"
+                f"{targets.asked(k)} cannot be met within {100 * targets.tolerance:g} %: the architectures of this "
+                f"search reach from {told_cost(name, least)} to {told_cost(name, most)}"
             )
     if _likeliest(torch.zeros(table.allowed.shape, dtype=torch.float64), table, targets) is not None:
         return

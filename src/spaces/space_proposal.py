@@ -113,7 +113,7 @@ def pull(probabilities: Tensor, proposals: Tensor, distance: str = "squared") ->
 
 def distances_to(probabilities: Tensor, proposals: Tensor, distance: str = "squared") -> Tensor:
     """The distance (N,) of probabilities (L, O) to each of proposals (N, L, O); further dimensions broadcast."""
-    check_choice("method.proposal.distance", distance, DISTANCES)
+    check_choice("method.stage2.distance", distance, DISTANCES)
     proposals = proposals.to(probabilities)
     if distance == "squared":
         return (probabilities - proposals).square().sum((-2, -1))

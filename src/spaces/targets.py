@@ -29,11 +29,13 @@ class Targets:
         names: of the costs, in the order of `CostTable.names`.
         values: (K,) float64, above 0.
         tolerance: the largest relative miss of each, to both sides.
+        shares: of each cost its target as a share of the base model, where the user has given it so, or None.
     """
 
     names: tuple[str, ...]
     values: Tensor
     tolerance: float
+    shares: tuple[float | None, ...] = ()
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The least and the most (K,) of each cost that meets its target."""
@@ -54,6 +56,13 @@ class Targets:
     def met_by(self, choices: Tensor, table: CostTable) -> Tensor:
         """Whether choices (..., L) meet all targets: bool (...). `table` may have other costs beside."""
         return self.met(table.only(self.names).of(choices))
+
+    def asked(self, number: int) -> str:
+        """What the user has asked for of cost `number`, as a setting: `method.targets.macs=0.5 (1,250,000)`."""
+        name, value = self.names[number], float(self.values[number])
+        share = self.shares[number] if self.shares else None
+        given = told_cost(name, value) if share is None else f"{share:g} ({told_cost(name, value)})"
+        return f"method.targets.{name}={given}"
 
     def told(self) -> str:
         """The targets as words, for messages and reports."""
@@ -91,9 +100,12 @@ def targets_of(
             raise UserError(f"{key} is no cost that this search knows; {did_you_mean(name, known)}")
         values[name] = _value(key, value, base[name] if name in _SHARED else None)
     if not values:
-        raise UserError(f"method.targets has no target; give one at least of: {', '.join(table.names)}")
+        known = ", ".join(dict.fromkeys((*table.names, "latency")))
+        raise UserError(f"method.targets has no target; give one at least of: {known}")
     names = tuple(name for name in table.names if name in values)
-    return Targets(names, torch.tensor([values[name] for name in names], dtype=torch.float64), float(tolerance))
+    shares = tuple(given[name] if name in _SHARED and given[name] < _SHARES_BELOW else None for name in names)
+    numbers = torch.tensor([values[name] for name in names], dtype=torch.float64)
+    return Targets(names, numbers, float(tolerance), shares)
 
 
 def told_cost(name: str, value: float) -> str:

@@ -27,6 +27,11 @@ def state(module) -> list:
     return [value.clone() for value in module.network.state_dict().values()]
 
 
+def grads(module) -> list:
+    """The gradient of each weight; an empty one where there is none."""
+    return [torch.zeros(0) if p.grad is None else p.grad.clone() for p in module.network.parameters()]
+
+
 def equal(first: list, second: list) -> bool:
     return len(first) == len(second) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -39,10 +44,12 @@ class Watch(pl.Callback):
         step = ArchitectureSteps.step
 
         def watched(own, trainer, module, batch):
-            weights, theta = state(module), module.theta.clone()
+            weights, theta, gradients = state(module), module.theta.clone(), grads(module)
+            assert torch.equal(self.theta, theta), "a weight step has changed theta"
             step(own, trainer, module, batch)
             assert equal(weights, state(module)), "an architecture step has changed a weight or a statistic"
-            assert all(parameter.grad is None or not parameter.grad.isnan().any() for parameter in module.parameters())
+            assert equal(gradients, grads(module)), "an architecture step has left a gradient at a weight"
+            self.theta = module.theta.clone()
             self.theta_moved.append(not torch.equal(theta, module.theta))
             self._note("theta", batch)
 
@@ -52,14 +59,12 @@ class Watch(pl.Callback):
         self.images[part] |= {tuple(image.flatten().tolist()) for image in batch[0]}
 
     def on_train_batch_start(self, trainer, module, batch, index):
-        self.before = module.theta.clone(), state(module)
+        self.theta, self.before = module.theta.clone(), state(module)
         self._note("weights", batch)
 
-    def on_before_zero_grad(self, trainer, module, optimizer):
-        assert torch.equal(self.before[0], module.theta), "a weight step has changed theta"
-
     def on_train_batch_end(self, trainer, module, outputs, batch, index):
-        self.weights_moved.append(not equal(self.before[1], state(module)))
+        assert torch.equal(self.theta, module.theta), "a weight step has changed theta"
+        self.weights_moved.append(not equal(self.before, state(module)))
         self.fixed.append((module.stage_number, fingerprint(module.fixed, torch.nn.Identity())))
 
 
@@ -171,6 +176,18 @@ def test_a_resumed_search_ends_where_the_other_one_did(tmp_path):
     assert [c.error for c in resumed.candidates] == [c.error for c in whole.candidates]
 
 
+def test_the_expected_cost_pulls_without_any_proposal():
+    """It is named as a way without proposals: with none it must not fall silent."""
+
+    def theta_after(beta):
+        module = hournas(distance="cost", beta=beta, priority=False, vital_epochs=1, other_epochs=1)
+        module.callback = lambda kind: SpaceProposal(proposals=0)
+        run_hournas(module, start_epoch=0)
+        return module.theta
+
+    assert not torch.equal(theta_after(0.0), theta_after(100.0))
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -223,5 +240,5 @@ def test_proposals_for_all_blocks_aim_at_the_measured_latency_too(monkeypatch):
 
 
 def test_a_latency_out_of_reach_is_told_with_the_range():
-    with pytest.raises(UserError, match=r"method.targets.latency=1000 cannot be met.* ms"):
+    with pytest.raises(UserError, match=r"method.targets.latency=1,000 ms cannot be met.* ms"):
         run_hournas(hournas(targets={"latency": 1e3}))

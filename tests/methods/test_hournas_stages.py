@@ -24,7 +24,8 @@ ALLOWED = torch.tensor([[True, True, False], [True, True, True], [True, True, Fa
 def test_what_cannot_come_first_is_searched_with_the_rest_for_as_long(vital, priority, first):
     """A control that trains for fewer epochs loses for that reason alone."""
     second = Stage(REST, first.epochs, 5, True)
-    assert stages_of(vital, priority, first, second) == (Stage(JOINT, 0, first.epochs + 5, True),)
+    hard = not all(vital)  # without shortcuts single paths hardly learn
+    assert stages_of(vital, priority, first, second) == (Stage(JOINT, 0, first.epochs + 5, hard),)
 
 
 def test_stages_follow_each_other_and_hold_their_blocks():
