@@ -2,10 +2,12 @@
 
 import shutil
 
+import pytest
 import pytorch_lightning as pl
 import torch
 
 from callbacks.run_checkpoint import RunCheckpoint
+from src.errors import UserError
 from tests.searching import hournas, run_hournas
 
 
@@ -22,3 +24,10 @@ def test_a_resume_between_two_stages_takes_no_moments_of_the_first(tmp_path):
     run_hournas(resumed, RunCheckpoint(str(tmp_path / "again")), checkpoint=str(tmp_path / "between.ckpt"))
     assert resumed.stage_number == 1
     assert torch.equal(resumed.theta, whole.theta)
+
+
+@pytest.mark.parametrize("steps", [{"start_epoch": 2}, {"every": 1000}])
+def test_a_stage_without_an_architecture_step_is_refused(steps):
+    """Its end would take the first of equal operations for the best."""
+    with pytest.raises(UserError, match=r"no architecture step falls into the 2 epochs for vital blocks"):
+        run_hournas(hournas(), **steps)
