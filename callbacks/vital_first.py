@@ -88,6 +88,8 @@ class VitalFirst(pl.Callback):
         return choices[errors.index(min(errors))]
 
     def _log(self, pl_module: HourNAS) -> None:
+        if not pl_module.learns:
+            return
         values = {"entropy": pl_module.entropy(), "tau": pl_module.tau()}
         expected = pl_module.open_costs().only(["macs"]).expected(pl_module.probabilities())
         values["expected_macs"] = float(expected[0])
