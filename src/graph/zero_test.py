@@ -20,7 +20,8 @@ def vital_by_zeros(model: nn.Module, input_shape: tuple[int, int, int], blocks: 
     """Those of `blocks` (module paths) without whose values two random images give exactly the same output.
 
     The parametric leaves of the block give zeros and its parameters are zero. It runs in float64 on a copy of `model`
-    whose batch norms are calibrated with random images and whose small scales are 1, so that nothing underflows.
+    whose batch norms are calibrated with random images, whose small scales are 1 and whose zero weights random, so
+    that nothing underflows.
     A product with a silenced branch looks vital, which the graph does not say (a sigmoid gate does not: it gives 0.5).
 
     Raises `UserError` where there is no such block, or the whole model does not tell the two images apart.
@@ -55,6 +56,9 @@ def _calibrate(model: nn.Module, images: Tensor) -> None:
         vector = parameter.numel() == max(parameter.shape, default=1)
         if vector and not name.endswith("bias") and (parameter == parameter.flatten()[0]).all():
             parameter[parameter.abs() <= TINY] = 1.0
+        elif parameter.dim() > 1 and not parameter.any():  # an untrained head that begins at zero, as a ViT's
+            generator = torch.Generator().manual_seed(parameter.numel())
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
     model(images)
     model.eval()
 

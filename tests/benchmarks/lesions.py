@@ -28,7 +28,7 @@ from src.graph.vital_blocks import vital_blocks, vital_blocks_of
 from src.graph.zero_test import vital_by_zeros
 from src.methods.lesion_study import lesion_study
 from src.tasks.classification import Classification
-from tests.graph.vital_lists import STARRED, TIMM, TORCHVISION, blocks_of, built
+from tests.graph.vital_lists import CASES, TIMM, TORCHVISION, blocks_of, built
 from tests.real_data import PACKED, real_cifar10
 
 RATES = (0.3, 0.6, 1.0)
@@ -150,12 +150,13 @@ def study(names: list[str], count: int, seeds: int, each: bool) -> None:
 
 
 def zeros() -> None:
-    for name in STARRED:
-        model = built("torchvision", name, "cpu")
-        found = vital_blocks(model, (3, 64, 64), TORCHVISION[name][0])
+    """The graph against the zero test, for every network of the lists."""
+    for family, name, classes, *_ in CASES:
+        model, side = built(family, name, "cpu"), 224 if name == "vit_b_16" else 64
+        found = vital_blocks(model, (3, side, side), blocks_of(model, classes))
         begun = time.monotonic()
-        agree = vital_by_zeros(model, (3, 64, 64), found.blocks) == found.vital
-        print(f"{name:20} {len(found.vital):2} of {len(found.blocks):2} vital, zero test", end=" ")
+        agree = vital_by_zeros(model, (3, side, side), found.blocks) == found.vital
+        print(f"{name:22} {len(found.vital):2} of {len(found.blocks):2} vital, zero test", end=" ")
         print(f"{'agrees' if agree else 'DIFFERS'} ({time.monotonic() - begun:.1f} s)", flush=True)
 
 

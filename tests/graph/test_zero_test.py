@@ -57,7 +57,12 @@ def test_what_it_cannot_tell_is_an_error():
     """Equal outputs of a network that ignores its input say nothing of its blocks."""
     with pytest.raises(UserError, match=r"no module 'layer1.O'.*did you mean 'layer1.0'"):
         vital_by_zeros(ResNet([1], [2]), (3, 4, 4), ["layer1.O"])
-    deaf = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(32, 2))
-    nn.init.zeros_(deaf[2].weight)
+    deaf = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Hardtanh(0, 1e-300), nn.Hardtanh(2, 3), nn.Flatten(), nn.Linear(32, 2))
     with pytest.raises(UserError, match="the same output"):
         vital_by_zeros(deaf, (3, 4, 4), ["0"])
+
+
+def test_a_head_that_begins_at_zero_is_no_obstacle():
+    fresh = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(32, 2))
+    nn.init.zeros_(fresh[2].weight)
+    assert vital_by_zeros(fresh, (3, 4, 4), ["0", "2"]) == ("0", "2")
