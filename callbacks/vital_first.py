@@ -54,6 +54,7 @@ class VitalFirst(pl.Callback):
                 )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: HourNAS) -> None:
+        """Records where the search stands; at the end of a stage begins the next one, or picks."""
         error, loss = (float(trainer.callback_metrics.get(f"val/{name}", math.nan)) for name in ("error", "loss"))
         error = error if math.isfinite(loss) else math.nan
         seconds = pl_module.seconds_since_candidate()

@@ -7,7 +7,7 @@ ours and keeps its trace.
 import difflib
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -50,6 +50,14 @@ def check_choice(name: str, given: str, allowed: Iterable[str]) -> str:
     if given not in allowed:
         raise UserError(f"{name}={given!r} is not known; {did_you_mean(given, allowed)}")
     return given
+
+
+def check_choices(name: str, given: Sequence[str], allowed: Iterable[str]) -> list[str]:
+    """The names in the list `given`, none twice; raises `UserError` where it is no list or one is not `allowed`."""
+    allowed = list(allowed)
+    if not isinstance(given, (list, tuple)):
+        raise UserError(f"{name}={given!r} is not allowed; it must be a list of {', '.join(allowed)}")
+    return list(dict.fromkeys(check_choice(name, one, allowed) for one in given))
 
 
 def check_range(name: str, given: float, low: float | None = None, high: float | None = None) -> float:

@@ -16,8 +16,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from src.errors import UserError, check_range, check_text
-from src.methods.width_controls import CONTROLS, check_controls, multiplied, random_widths, uniform_widths
+from src.errors import UserError, check_choices, check_range, check_text
+from src.methods.width_controls import CONTROLS, multiplied, random_widths, uniform_widths
 from src.methods.width_evaluation import WidthEvaluation
 from src.methods.width_supernet import WidthSupernet
 from src.reporting import quantities
@@ -67,7 +67,7 @@ class CafeNet(WidthSupernet):
     ) -> None:
         check_range("method.least_share", least_share, 0, 1)
         check_range("method.supernet_width", supernet_width, 0.1, 10)
-        self.control_names = check_controls(controls)
+        self.control_names = check_choices("method.controls", controls, CONTROLS)
         made = space(base, tuple(input_shape))
         self.base_network = {"macs": made.macs(made.start), "params": made.params(made.start)}
         if supernet_width != 1:
@@ -173,9 +173,6 @@ class CafeNet(WidthSupernet):
 
     def log_step(self) -> int:
         return super().log_step() + len(self.candidates)
-
-    def report_figures(self) -> list:
-        return [figure for c in self.trainer.callbacks if hasattr(c, "report_figures") for figure in c.report_figures()]
 
     # super-nets that other runs have trained
 

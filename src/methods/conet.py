@@ -87,9 +87,6 @@ class CONet(TrialSearch):
         least, most = self.at_bounds()
         return f"{least} of {len(self.widths)} widths are at the minimum, {most} at the maximum"
 
-    def report_figures(self) -> list:
-        return [figure for c in self.trainer.callbacks if hasattr(c, "report_figures") for figure in c.report_figures()]
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["conet"] = {"widths": dict(self.widths)}

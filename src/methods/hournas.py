@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from src.errors import UserError, check_choice, check_flag, check_range, check_whole
+from src.errors import UserError, check_choice, check_choices, check_flag, check_range, check_whole
 from src.methods.hournas_stages import VITAL
 from src.methods.latency import LatencyProbe
 from src.methods.operation_budget import OperationBudget
@@ -93,7 +93,7 @@ class HourNAS(StagedSearch):
         self.arch_fraction = check_range("method.arch.fraction", arch_fraction, 0.01, 0.9)
         self.pick = check_choice("method.final.by", pick, PICKS)
         self.pick_samples = check_whole("method.final.samples", pick_samples, 1, 10**5)
-        self.control_names = _checked_controls(controls)
+        self.control_names = check_choices("method.controls", controls, CONTROLS)
         probe = LatencyProbe(latency_batch, latency_repeats)
         super().__init__(base, input_shape, priority=priority and self.learns, **settings)
         self.budget = OperationBudget(self.space, targets, tolerance, probe)
@@ -240,7 +240,8 @@ class HourNAS(StagedSearch):
             elif self.proposals is not None:
                 seed = keyed_seed(self.seed, "control", name)
                 drawn = different_ones(partial(from_proposals, self.proposals), 1, self.costs, self.targets, seed)
-                made |= dict(zip(["random-proposal"], drawn, strict=False))  # there may be none
+                if drawn:
+                    made["random-proposal"] = drawn[0]
         return {name: self.space.config(self.space.genotype(choice)) for name, choice in made.items()}
 
     def remark(self) -> str:
@@ -264,9 +265,6 @@ class HourNAS(StagedSearch):
             facts["search"] = quantities.clock(self.seconds_searched)
         return facts
 
-    def report_figures(self) -> list:
-        return [figure for c in self.trainer.callbacks if hasattr(c, "report_figures") for figure in c.report_figures()]
-
     # checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -282,9 +280,3 @@ class HourNAS(StagedSearch):
         state = checkpoint["hournas"]
         self.proposals, self.chosen = state["proposals"], state["chosen"]
         self.budget.load(state["costs"])
-
-
-def _checked_controls(controls: Sequence[str]) -> tuple[str, ...]:
-    if not isinstance(controls, (list, tuple)):
-        raise UserError(f"method.controls={controls!r} is not allowed; it must be a list of {', '.join(CONTROLS)}")
-    return tuple(dict.fromkeys(check_choice("method.controls", name, CONTROLS) for name in controls))

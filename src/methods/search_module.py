@@ -143,6 +143,10 @@ class SearchModule(TrainingModule):
         """What the search is doing, for the progress bar."""
         return "searching"
 
+    def report_figures(self) -> list:
+        """(heading, caption, figure) of everything that a callback has to show."""
+        return [figure for c in self.trainer.callbacks if hasattr(c, "report_figures") for figure in c.report_figures()]
+
     # checkpoints: the network has to be the right one before its weights are loaded
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

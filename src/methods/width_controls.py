@@ -1,22 +1,13 @@
 """What a width search has to beat at its own budget: uniform scaling, and random widths."""
 
-from collections.abc import Sequence
-
 import torch
 
-from src.errors import UserError, check_choice
+from src.errors import UserError
 from src.spaces.bin_space import BinSpace
 from src.spaces.width_sampling import Grid, scaled_to
 
 CONTROLS = ("uniform", "random")
 _CLOSE = 0.97
-
-
-def check_controls(controls: Sequence[str]) -> list[str]:
-    """The names of `controls`, none twice; raises `UserError` where one is not known."""
-    if not isinstance(controls, (list, tuple)):
-        raise UserError(f"method.controls={controls!r} is not allowed; it must be a list of {', '.join(CONTROLS)}")
-    return list(dict.fromkeys(check_choice("method.controls", control, CONTROLS) for control in controls))
 
 
 def uniform_widths(space: BinSpace, macs: int) -> dict[str, int]:

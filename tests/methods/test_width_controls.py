@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from src.errors import UserError
-from src.methods.width_controls import check_controls, random_widths, uniform_widths
+from src.errors import UserError, check_choices
+from src.methods.width_controls import CONTROLS, random_widths, uniform_widths
 from src.runtime.build import network_from
 from src.spaces.bin_space import BinSpace
 from tests.searching import BASE
@@ -65,8 +65,8 @@ def test_where_no_width_is_so_close_the_whole_band_serves():
 
 
 def test_their_names_are_checked():
-    assert check_controls(["random", "uniform", "random"]) == ["random", "uniform"]
-    assert check_controls([]) == []
+    assert check_choices("method.controls", ["random", "uniform", "random"], CONTROLS) == ["random", "uniform"]
+    assert check_choices("method.controls", [], CONTROLS) == []
     for wrong in ("uniform", None, ["best"]):
         with pytest.raises(UserError, match=r"method\.controls="):
-            check_controls(wrong)
+            check_choices("method.controls", wrong, CONTROLS)
