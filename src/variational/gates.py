@@ -70,11 +70,16 @@ class StructuralGates(nn.Module):
             noise: "scalar": (T, E, O), one value for the whole batch; "example": (B, T, E, O), one for each example.
             batch: B; of no matter for "scalar".
         """
-        check_choice("z_noise", noise, NOISES)
-        shape = tuple(self.theta.shape) if noise == "scalar" else (batch, *self.theta.shape)
-        eps = torch.randn(shape, device=self.theta.device, dtype=self.theta.dtype)
-        return torch.addcmul(self.means(), (0.5 * self.log_sigma2).exp() * self.live, eps)
+        return drawn(self.theta, self.log_sigma2, self.live, noise, batch)
 
     def kl(self, name: str = "ard") -> Tensor:
         """The sum of the KL (`KLS`) over live gates, in nats."""
         return (kl.kl_named(name)(self.log_alpha()) * self.live).sum()
+
+
+def drawn(theta: Tensor, log_sigma2: Tensor, live: Tensor, noise: str, batch: int) -> Tensor:
+    """One draw of gates with this posterior, as `StructuralGates.draw` has it; differentiable in theta, log_sigma2."""
+    check_choice("z_noise", noise, NOISES)
+    shape = tuple(theta.shape) if noise == "scalar" else (batch, *theta.shape)
+    eps = torch.randn(shape, device=theta.device, dtype=theta.dtype)
+    return torch.addcmul(theta * live, (0.5 * log_sigma2).exp() * live, eps)
