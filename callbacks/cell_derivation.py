@@ -27,7 +27,7 @@ class CellDerivation(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: CellSearch) -> None:
         error, loss = (float(trainer.callback_metrics.get(f"val/{name}", math.nan)) for name in ("error", "loss"))
         candidate = pl_module.candidate(error if math.isfinite(loss) else math.nan)
-        values = {name: candidate.extra[name] for name in ("histogram_entropy", "parameter_free_share")}
+        values = {name: candidate.extra[name] for name in ("entropy", "parameter_free")}
         values["dead_edges"] = float(dead_edges(pl_module.live()).sum())
         for name, value in values.items():
             pl_module.log(f"cells/{name}", value, sync_dist=trainer.world_size > 1)

@@ -27,6 +27,7 @@ from src.spaces.derivation import derive
 MODES = ("joint", "bilevel")
 RULES = ("top2", "ard")
 CONTROLS = ("random", "dense")
+COLLAPSE = ("entropy", "parameter_free", "skips", "pools")  # of the genotype, that a candidate tells
 VARIATIONAL = "src.variational.conversion.variational"
 
 
@@ -37,12 +38,13 @@ class CellSearch(SearchModule):
         space: (base, input_shape) -> the cells that are searched.
         epochs: of the search.
         channels, layers, reductions: of the super-net; None: those of the base.
-        mode: "joint": weights and structure learn from the same images; "bilevel": the structure from images of its own.
+        mode: "joint": weights and structure learn from the same images; "bilevel": the structure from others.
         arch_fraction: of the training images, for the structure alone; only with "bilevel".
         rule: how a genotype is derived, as `derive` has it.
         normalise_outputs: a batch norm after every operation that has none.
-        variational: settings of `variational` for the weights of the super-net; None: they are numbers.
-        retrain_variational: the same for the network that was found, and for random ones beside it.
+        variational: whether the weights of the super-net are variational, with `variational_settings` (as
+            `src.variational.conversion.variational` has them).
+        retrain_variational, retrain_settings: the same for the network that was found, and for random ones beside it.
         controls: networks that are trained beside the found one: "random", a random genotype trained as the found one
             is, and "dense", the found genotype without variational weights.
         base, input_shape, settings: as `SearchModule` has them.
@@ -66,8 +68,10 @@ class CellSearch(SearchModule):
         arch_fraction: float = 0.5,
         rule: str = "top2",
         normalise_outputs: bool = False,
-        variational: Mapping[str, Any] | None = None,
-        retrain_variational: Mapping[str, Any] | None = None,
+        variational: bool = False,
+        variational_settings: Mapping[str, Any] | None = None,
+        retrain_variational: bool = False,
+        retrain_settings: Mapping[str, Any] | None = None,
         controls: Sequence[str] = CONTROLS,
         **settings,
     ) -> None:
@@ -78,11 +82,13 @@ class CellSearch(SearchModule):
         self.rule = check_choice("method.derivation.rule", rule, RULES)
         self.control_names = check_choices("method.controls", controls, CONTROLS)
         check_flag("method.supernet.normalise_outputs", normalise_outputs)
-        self._retrain_variational = retrain_variational
+        check_flag("method.weights.variational", variational)
+        self.retrain_variational = check_flag("method.retrain_variational", retrain_variational)
+        self._retrain_settings = dict(retrain_settings or {})
         super().__init__(base, input_shape, **settings)
         self.config = self.space.supernet_config(channels, layers, reductions, normalise_outputs)
-        if variational is not None:
-            self.config = _wrapped(self.config, variational)
+        if variational:
+            self.config = _wrapped(self.config, variational_settings or {})
         self.network = self.fresh_network(self.config, 0)
         self.base_network = {"macs": self.space.macs(self.space.start), "params": self.space.params(self.space.start)}
         self.genotype: dict[str, Any] | None = None
@@ -91,7 +97,7 @@ class CellSearch(SearchModule):
     # what a method says of its gates
 
     def gate_values(self, batch: int) -> tuple[Tensor, Tensor | None]:
-        """Gates of a training step (T, E, O) or (B, T, E, O), and variances (T, E, O) where noise comes per activation."""
+        """Gates of a training step (T, E, O) or (B, T, E, O); variances (T, E, O) for noise per activation, or None."""
         raise NotImplementedError
 
     def mean_gates(self) -> Tensor:
@@ -141,7 +147,7 @@ class CellSearch(SearchModule):
         return loss
 
     def structure_loss(self, batch: tuple[Tensor, Tensor], gates: Tensor, variances: Tensor | None) -> Tensor:
-        """The loss of a batch with these gates, for a step of the structure alone: no statistic of a batch norm moves."""
+        """The loss of a batch with these gates, for a step of the structure alone: no running statistic moves."""
         images, targets = batch
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
@@ -178,7 +184,7 @@ class CellSearch(SearchModule):
     def candidate(self, error: float) -> Candidate:
         """The genotype of now, with the error of the super-net."""
         self.genotype = self.derived()
-        collapse = collapse_measures(self.genotype)
+        measures = collapse_measures(self.genotype)
         return Candidate(
             id=len(self.candidates),
             parent=None,
@@ -188,7 +194,7 @@ class CellSearch(SearchModule):
             params=self.space.params(self.genotype),
             seconds=self.seconds_since_candidate(),
             architecture=self.genotype,
-            extra={"operations_left": int(self.live().sum()), **collapse},
+            extra={"operations_left": int(self.live().sum()), **{name: measures[name] for name in COLLAPSE}},
         )
 
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
@@ -203,7 +209,7 @@ class CellSearch(SearchModule):
 
     def _config(self, genotype: Mapping[str, Any], variational: bool = True) -> dict[str, Any]:
         config = self.space.config(genotype)
-        return _wrapped(config, self._retrain_variational) if variational and self._retrain_variational else config
+        return _wrapped(config, self._retrain_settings) if variational and self.retrain_variational else config
 
     def architecture(self) -> dict[str, Any]:
         """The network of the genotype that was derived last; the base as long as there is none."""
@@ -220,7 +226,7 @@ class CellSearch(SearchModule):
         if "random" in self.control_names:
             genotype = self.space.sample(1, keyed_generator(self.seed, "control", "random"))[0]
             made["random"] = self._config(genotype)
-        if "dense" in self.control_names and self._retrain_variational and self.genotype is not None:
+        if "dense" in self.control_names and self.retrain_variational and self.genotype is not None:
             made["found-dense"] = self._config(self.genotype, variational=False)
         return made
 
@@ -229,11 +235,11 @@ class CellSearch(SearchModule):
         if self.genotype is None:
             return "no genotype was derived"
         measures = collapse_measures(self.genotype)
-        free, entropy = measures["parameter_free_share"], measures["histogram_entropy"]
+        left = f"{int(self.live().sum())} of {self.live().numel()} operations of the super-net were left"
         return (
-            f"found: {short_cells(self.genotype)}\n{100 * free:.0f} % of its edges have no parameters, the entropy of its "
-            f"operations is {entropy:.2f} nats; {int(self.live().sum())} of {self.live().numel()} operations of the "
-            f"super-net were left; the search took {quantities.clock(self.seconds_searched)}"
+            f"found: {short_cells(self.genotype)}\n{100 * measures['parameter_free']:.0f} % of its edges are shortcuts "
+            f"or pools, the entropy of its operations is {measures['entropy']:.2f} nats; {left}; the search took "
+            f"{quantities.clock(self.seconds_searched)}"
         )
 
     def report_facts(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ have to be learnt first, so that they gain early: searches that go on for long e
 (arXiv 1909.09656).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,19 @@ from torch import Tensor
 
 from src.errors import check_range
 from src.methods.cell_search import CellSearch
+from src.networks.cell_operations import OPERATIONS
 from src.runtime.seeds import keyed_generator
+from src.spaces.cell_space import CellSpace
+
+
+def darts_space(
+    base: dict[str, Any],
+    input_shape: tuple[int, int, int],
+    operations: Sequence[str] | None = None,
+    nodes: int | None = None,
+) -> CellSpace:
+    """The cells of `base` with these operations; None: all of DARTS, of which `none` takes part in the softmax alone."""
+    return CellSpace(base, input_shape, OPERATIONS if operations is None else operations, nodes)
 
 
 class Darts(CellSearch):
