@@ -1,7 +1,8 @@
 """Moves the architecture parameters of a differentiable search, by turns with its weights (DARTS, FBNet).
 
-When to use: with `method=hournas`, and with cells that learn by turns (`method=darts`, `method.mode=bilevel`). Cost: an architecture step is a forward and a backward pass that computes no
-gradient of a weight; there is one after every `every` weight steps.
+When to use: with `method=hournas`, with `method=darts`, and with `method=vinnas method.mode=bilevel`. Cost: an
+architecture step is a forward and a backward pass that computes no gradient of a weight; there is one after every
+`every` weight steps.
 """
 
 import math

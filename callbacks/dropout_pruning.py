@@ -10,19 +10,19 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from src.reporting.cell_figures import gates_figure, live_figure
 from torch import Tensor
 
 from src.errors import UserError, check_range, check_whole
 from src.methods.vinnas import Vinnas
-from src.reporting.cell_figures import gates_figure, live_figure
 from src.variational.pruning import dropped, ramp
 
 
 class DropoutPruning(pl.Callback):
     """Warm-up with gates at their means, a ramp of their KL, and hard dropping at the ends of epochs.
 
-    With `mode="joint"` the gates learn from the loss that the weights learn from, by an Adam of their own: their KL is a
-    function of them alone, so its gradient is added once that of the loss has been averaged over the ranks. With
+    With `mode="joint"` the gates learn from the loss that the weights learn from, by an Adam of their own: their KL is
+    a function of them alone, so its gradient is added once that of the loss has been averaged over the ranks. With
     "bilevel" `ArchitectureSteps` moves them, on images of their own.
 
     Args:
@@ -108,7 +108,7 @@ class DropoutPruning(pl.Callback):
         """Adds the gradient of the KL, which is the same on all ranks, and steps; in the warm-up the gates stay."""
         gates = pl_module.gates
         tensors = [gates.theta, gates.log_sigma2]
-        scaler = getattr(trainer.precision_plugin, "scaler", None)  # of float16: it unscales only what the optimizer has
+        scaler = getattr(trainer.precision_plugin, "scaler", None)  # it unscales only what the optimizer has
         scale = scaler.get_scale() if scaler is not None else 1.0
         if pl_module.noisy:
             leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
@@ -134,7 +134,8 @@ class DropoutPruning(pl.Callback):
             self._drop(pl_module)
         gates = pl_module.gates
         self._history.append((int(gates.live.sum()), pl_module.gamma))
-        values = {"operations_left": float(gates.live.sum()), "kl": float(gates.kl(pl_module.kl)), "gamma": pl_module.gamma}
+        left, divergence = float(gates.live.sum()), float(gates.kl(pl_module.kl))
+        values = {"operations_left": left, "kl": divergence, "gamma": pl_module.gamma}
         for name, value in values.items():
             pl_module.log(f"structure/{name}", value, sync_dist=trainer.world_size > 1)
 

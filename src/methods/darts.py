@@ -1,8 +1,8 @@
 """DARTS, first order: a softmax over operations, weights and logits by turns (Liu et al., arXiv 1806.09055).
 
-The baseline of a differentiable search over cells. On every edge x -> sum_o softmax(alpha)_o o(x); the weights take the
-gradient on one part of the training images, alpha on the other. A pool, a shortcut and `none` have no weights that would
-have to be learnt first, so that they gain early: searches that go on for long end with shortcuts everywhere
+The baseline of a differentiable search over cells. On every edge x -> sum_o softmax(alpha)_o o(x); the weights take
+the gradient on one part of the training images, alpha on the other. A pool, a shortcut and `none` have no weights that
+would have to be learnt first, so that they gain early: searches that go on for long end with shortcuts everywhere
 (arXiv 1909.09656).
 """
 
@@ -25,7 +25,7 @@ def darts_space(
     operations: Sequence[str] | None = None,
     nodes: int | None = None,
 ) -> CellSpace:
-    """The cells of `base` with these operations; None: all of DARTS, of which `none` takes part in the softmax alone."""
+    """The cells of `base` with these operations; None: all of DARTS, of which `none` is in the softmax alone."""
     return CellSpace(base, input_shape, OPERATIONS if operations is None else operations, nodes)
 
 
