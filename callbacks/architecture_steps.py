@@ -1,7 +1,8 @@
 """Moves the architecture parameters of a differentiable search, by turns with its weights (DARTS, FBNet).
 
-When to use: with `method=hournas`. Cost: an architecture step is a forward and a backward pass that computes no
-gradient of a weight; there is one after every `every` weight steps.
+When to use: with `method=hournas`, with `method=darts`, and with `method=vinnas method.mode=bilevel`. Cost: an
+architecture step is a forward and a backward pass that computes no gradient of a weight; there is one after every
+`every` weight steps.
 """
 
 import math
@@ -13,14 +14,18 @@ import torch
 from torch import Tensor
 
 from src.errors import UserError, check_range, check_whole
-from src.methods.operation_search import OperationSearch
+from src.methods.search_module import SearchModule
 
 
 class ArchitectureSteps(pl.Callback):
-    """Adam on theta, with images that the weights never see: `data.reserved_dataloader()`.
+    """Adam on architecture parameters, with images that the weights never see: `data.reserved_dataloader()`.
 
-    The gradient is taken for theta alone, outside of DDP, and averaged over the ranks: no weight, no gradient of one
+    The gradient is taken for them alone, outside of DDP, and averaged over the ranks: no weight, no gradient of one
     and no statistic of a batch norm changes. Step n takes batch n of the reserved images, pass after pass.
+
+    The module offers `learns`, whether there are such steps at all; `architecture_tensors()`, its architecture
+    parameters, each with a factor for its rate; `architecture_loss(batch, *tensors, step=n)`; `learning_stages()`, name
+    and epochs of each stage; and `stage_epoch()`.
 
     Args:
         lr, weight_decay, betas: of Adam.
@@ -60,10 +65,10 @@ class ArchitectureSteps(pl.Callback):
         )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if stage == "fit" and not isinstance(pl_module, OperationSearch):
-            raise UserError(f"ArchitectureSteps needs method=hournas, not {type(pl_module).__name__}")
+        if stage == "fit" and not hasattr(pl_module, "architecture_loss"):
+            raise UserError(f"ArchitectureSteps needs method=hournas or method=darts, not {type(pl_module).__name__}")
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: OperationSearch) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: SearchModule) -> None:
         if not pl_module.learns:
             return
         self._module = pl_module
@@ -76,13 +81,13 @@ class ArchitectureSteps(pl.Callback):
         self._every = self.every or max(1, round(steps / len(self._loader)))
         self._check_room(pl_module, steps)
 
-    def _check_room(self, pl_module: OperationSearch, steps: int) -> None:
+    def _check_room(self, pl_module: SearchModule, steps: int) -> None:
         """A stage without an architecture step would take its first operations for the best; `steps`: of an epoch."""
-        for stage in pl_module.stages:
-            if steps * (stage.epochs - self.start_epoch) < self._every:
+        for stage, epochs in pl_module.learning_stages():
+            if steps * (epochs - self.start_epoch) < self._every:
                 raise UserError(
                     f"with method.arch.start_epoch={self.start_epoch} and method.arch.every={self.every} no "
-                    f"architecture step falls into the {stage.epochs} epochs for {stage.name}, which have {steps} "
+                    f"architecture step falls into the {epochs} epochs for {stage}, which have {steps} "
                     "weight steps each"
                 )
 
@@ -96,7 +101,7 @@ class ArchitectureSteps(pl.Callback):
                 yield batch
                 number += 1
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: OperationSearch, outputs, batch, batch_idx) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: SearchModule, outputs, batch, batch_idx) -> None:
         step = trainer.global_step
         if not pl_module.learns or pl_module.stage_epoch() < self.start_epoch:
             return
@@ -104,40 +109,47 @@ class ArchitectureSteps(pl.Callback):
             self._step_of_weights = step
             self.step(trainer, pl_module, next(self._batches))
 
-    def step(self, trainer: pl.Trainer, pl_module: OperationSearch, batch: tuple[Tensor, Tensor]) -> None:
-        """One step of theta; call it on all ranks, each with its own images."""
-        theta = pl_module.theta.detach().clone().requires_grad_()
+    def step(self, trainer: pl.Trainer, pl_module: SearchModule, batch: tuple[Tensor, Tensor]) -> None:
+        """One step of the architecture parameters; call it on all ranks, each with its own images."""
+        tensors = _tensors(pl_module)
+        leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
         scaler = getattr(trainer.precision_plugin, "scaler", None)  # of float16, whose gradients would vanish
         scale = scaler.get_scale() if scaler is not None else 1.0
-        gradient = torch.zeros_like(theta)
+        gradients = [torch.zeros_like(leaf) for leaf in leaves]
         for path in range(self.paths):
-            loss = pl_module.architecture_loss(batch, theta, self.steps * self.paths + path)
-            gradient += torch.autograd.grad(loss * scale, theta)[0] / (scale * self.paths)
-        gradient = trainer.strategy.reduce(gradient, reduce_op="mean")
-        if not math.isfinite(float(gradient.sum())):
+            loss = pl_module.architecture_loss(batch, *leaves, step=self.steps * self.paths + path)
+            for gradient, own in zip(gradients, torch.autograd.grad(loss * scale, leaves), strict=True):
+                gradient += own / (scale * self.paths)
+        gradients = [trainer.strategy.reduce(gradient, reduce_op="mean") for gradient in gradients]
+        if not math.isfinite(sum(float(gradient.sum()) for gradient in gradients)):
             raise UserError(
                 f"the search has diverged: the gradient of architecture step {self.steps + 1} is not a number; "
                 "a smaller optimizer.lr or a longer scheduler.warmup may help"
             )
         adam = self._adam_of(pl_module)
-        pl_module.theta.grad = gradient
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            tensor.grad = gradient
         adam.step()
-        pl_module.theta.grad = None
+        for tensor in tensors:
+            tensor.grad = None
         self.steps += 1
 
-    def _adam_of(self, pl_module: OperationSearch) -> torch.optim.Adam:
-        """The optimizer of theta; a new one where theta has begun anew."""
-        if not self._belongs_to(pl_module.theta):
-            self._adam = torch.optim.Adam(
-                [pl_module.theta], lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
-            )
+    def _adam_of(self, pl_module: SearchModule) -> torch.optim.Adam:
+        """The optimizer of the architecture parameters; a new one where they have begun anew."""
+        if not self._belongs_to(pl_module):
+            groups = [
+                {"params": [tensor], "lr": self.lr * factor} for tensor, factor in pl_module.architecture_tensors()
+            ]
+            self._adam = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
         return self._adam
 
-    def _belongs_to(self, theta: Tensor) -> bool:
-        """Whether the optimizer is that of `theta`, and not of an earlier stage."""
-        return self._adam is not None and self._adam.param_groups[0]["params"][0] is theta
+    def _belongs_to(self, pl_module: SearchModule) -> bool:
+        """Whether the optimizer is that of today's architecture parameters, and not of an earlier stage."""
+        own = [group["params"][0] for group in self._adam.param_groups] if self._adam is not None else []
+        today = _tensors(pl_module)
+        return len(own) == len(today) and all(one is other for one, other in zip(own, today, strict=True))
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: OperationSearch) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: SearchModule) -> None:
         if self._batches is not None and hasattr(self._loader, "close"):
             self._loader.close()
         self._batches = None
@@ -145,9 +157,13 @@ class ArchitectureSteps(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         own = self._saved
         if self._adam is not None:
-            own = self._adam.state_dict() if self._belongs_to(self._module.theta) else None
+            own = self._adam.state_dict() if self._belongs_to(self._module) else None
         return {"steps": self.steps, "step_of_weights": self._step_of_weights, "adam": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.steps, self._step_of_weights = state_dict["steps"], state_dict["step_of_weights"]
         self._adam, self._saved = None, state_dict["adam"]
+
+
+def _tensors(pl_module: SearchModule) -> list[Tensor]:
+    return [tensor for tensor, _ in pl_module.architecture_tensors()]

@@ -136,6 +136,10 @@ class OperationSearch(SearchModule):
         self._add_loss("train", loss, len(images))
         return loss
 
+    def architecture_tensors(self) -> list[tuple[Tensor, float]]:
+        """What architecture steps move, each with a factor for its rate."""
+        return [(self.theta, 1.0)]
+
     def architecture_loss(self, batch: tuple[Tensor, Tensor], theta: Tensor, step: int) -> Tensor:
         """The loss of paths that theta draws, differentiable in `theta` (L, O); a weight has no part in it.
 

@@ -68,6 +68,10 @@ class StagedSearch(OperationSearch):
     def schedule_epochs(self) -> int:
         return self.stage.epochs
 
+    def learning_stages(self) -> list[tuple[str, int]]:
+        """Name and epochs of each stage, every one of which needs architecture steps."""
+        return [(stage.name, stage.epochs) for stage in self.stages]
+
     def _begin_stage(self) -> None:
         options = options_in(self.stage, self.space.vital, self.space.costs.allowed, self.fixed)
         self.set_options(options, self.stage_number)

@@ -1,0 +1,109 @@
+"""Convolution and linear layers whose weights are Gaussian, q(w) = N(theta, sigma^2), each weight for itself.
+
+Trained with local reparameterisation (Kingma et al. 2015, https://arxiv.org/abs/1506.02557; Molchanov et al. 2017): not
+the weights are drawn but the outputs, with the mean and the variance that the weights give them,
+
+    out = conv(x, theta) + bias + sqrt(conv(x^2, sigma^2) + 1e-8) eps,   eps ~ N(0, 1)
+
+so that each example has noise of its own. At each position of a convolution the weights are drawn anew: mean and
+variance are exact, the covariance between positions is dropped. The bias has no noise.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.errors import check_choice, check_range
+from src.variational import kl
+
+NOISES = ("weights", "local")
+
+
+class VariationalLayer:
+    """What variational layers share; a mixin before `nn.Conv2d` or `nn.Linear`, whose `weight` is theta.
+
+    Attributes:
+        log_sigma2: parameter of the shape of `weight`.
+        kept: bool buffer of that shape: False for weights that `freeze` has removed for good.
+        threshold: a weight is live while log alpha is below it.
+        noisy: in training mode, whether the outputs are drawn; if not, the layer is a plain one with weight * kept.
+        sampled: in evaluation mode, what is drawn. None: nothing, the weights are theta where live and 0 elsewhere.
+            "weights": the live weights, once for the whole batch. "local": the outputs, as in training.
+    """
+
+    weight: Tensor
+    log_sigma2: nn.Parameter
+    kept: Tensor
+    threshold: float
+    noisy: bool
+    sampled: str | None
+
+    def _become_variational(self, log_sigma2: float, threshold: float) -> None:
+        check_range("init_log_sigma2", log_sigma2)
+        self.threshold = float(check_range("threshold", threshold))
+        self.log_sigma2 = nn.Parameter(torch.full_like(self.weight, log_sigma2, requires_grad=True))
+        self.register_buffer("kept", torch.ones_like(self.weight, dtype=torch.bool, requires_grad=False))
+        self.noisy, self.sampled = True, None
+
+    def log_alpha(self) -> Tensor:
+        """log(sigma^2 / theta^2) of each weight."""
+        return kl.log_alpha(self.weight, self.log_sigma2)
+
+    @torch.no_grad()
+    def live(self) -> Tensor:
+        """Which weights count: kept, with log alpha below the threshold; bool, of the shape of `weight`."""
+        return self.kept & (self.log_alpha() < self.threshold)
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Removes for good the weights that are not live now."""
+        self.kept.copy_(self.live())
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            mask, drawn = self.kept, "local" if self.noisy else None
+        else:
+            mask, drawn = self.live(), self.sampled
+        theta = self.weight * mask
+        if drawn is None:
+            return self._product(x, theta, self.bias)
+        sigma2 = self.log_sigma2.exp() * mask
+        if check_choice("sampled", drawn, NOISES) == "weights":
+            return self._product(x, theta + sigma2.sqrt() * torch.randn_like(theta), self.bias)
+        mean = self._product(x, theta, self.bias)
+        variance = self._product(x.square(), sigma2, None).float()
+        return (mean + (variance + 1e-8).sqrt() * torch.randn_like(variance)).to(mean.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, threshold={self.threshold:g}"
+
+
+class VariationalConv2d(VariationalLayer, nn.Conv2d):
+    """`nn.Conv2d` with Gaussian weights: (B, in_channels, H, W) -> (B, out_channels, H', W').
+
+    Args:
+        log_sigma2: where log sigma^2 starts.
+        threshold: on log alpha, of a live weight.
+        Others are those of `nn.Conv2d`.
+    """
+
+    def __init__(self, *args, log_sigma2: float = -10.0, threshold: float = 3.0, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._become_variational(log_sigma2, threshold)
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return self._conv_forward(x, weight, bias)
+
+
+class VariationalLinear(VariationalLayer, nn.Linear):
+    """`nn.Linear` with Gaussian weights: (..., in_features) -> (..., out_features)."""
+
+    def __init__(self, *args, log_sigma2: float = -10.0, threshold: float = 3.0, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._become_variational(log_sigma2, threshold)
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
