@@ -99,7 +99,7 @@ class VariationalConv2d(VariationalLayer, nn.Conv2d):
 
 
 class VariationalLinear(VariationalLayer, nn.Linear):
-    """`nn.Linear` with Gaussian weights: (..., in_features) -> (..., out_features); arguments as `VariationalConv2d`."""
+    """`nn.Linear` with Gaussian weights: (..., in_features) -> (..., out_features)."""
 
     def __init__(self, *args, log_sigma2: float = -10.0, threshold: float = 3.0, **kwargs) -> None:
         super().__init__(*args, **kwargs)
