@@ -61,7 +61,7 @@ class DropoutPruning(pl.Callback):
         self._over: Tensor | None = None  # epochs on end over the threshold, (T, E, O)
         self._adam: torch.optim.Adam | None = None
         self._saved: dict[str, Any] | None = None
-        self._history: list[tuple[int, float]] = []  # live operations and gamma after each epoch
+        self._history: list[tuple[int, int, float]] = []  # after each epoch, live operations of both cells and gamma
 
     def __repr__(self) -> str:
         return (
@@ -133,7 +133,7 @@ class DropoutPruning(pl.Callback):
         if trainer.current_epoch + 1 >= from_ * epochs:
             self._drop(pl_module)
         gates = pl_module.gates
-        self._history.append((int(gates.live.sum()), pl_module.gamma))
+        self._history.append((*gates.live.sum(dim=(1, 2)).tolist(), pl_module.gamma))
         left, divergence = float(gates.live.sum()), float(gates.kl(pl_module.kl))
         values = {"operations_left": left, "kl": divergence, "gamma": pl_module.gamma}
         for name, value in values.items():
@@ -157,7 +157,8 @@ class DropoutPruning(pl.Callback):
         module = self._module
         gates, space = module.gates, module.space
         alpha = gates.log_alpha().detach().cpu().tolist()
-        left, gammas = zip(*self._history, strict=True)
+        normal, reduce, gammas = zip(*self._history, strict=True)
+        left = {"normal": normal, "reduce": reduce}
         heat = gates_figure(alpha, space.operations, space.edges, module.threshold, gates.live.cpu().tolist())
         return [
             (
@@ -166,7 +167,11 @@ class DropoutPruning(pl.Callback):
                 "it is noise. Those that were dropped are crossed out.",
                 heat,
             ),
-            ("Operations left", "After each epoch, beside the weight of the KL.", live_figure(left, gammas)),
+            (
+                "Operations left",
+                "Live operations of each type of cell after each epoch; below, the weight of KL(z) in nats an image.",
+                live_figure(range(1, len(normal) + 1), left, {"gamma_z / N": gammas}),
+            ),
         ]
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,15 +13,17 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_choice, check_choices, check_flag, check_range, check_whole
+from src.errors import check_choice, check_choices, check_flag, check_range, check_whole
 from src.methods.search_module import SearchModule
 from src.networks.frozen_statistics import frozen_statistics
 from src.reporting import quantities
 from src.reporting.candidates import Candidate
-from src.reporting.cell_figures import cell_figure, histogram_figure, short_cells
+from src.reporting.cell_drawing import cell_figure
+from src.reporting.cell_figures import histogram_figure
+from src.reporting.cell_names import short_cells
 from src.runtime.seeds import keyed_generator
 from src.spaces.cell_space import CellSpace
-from src.spaces.collapse import collapse_measures
+from src.spaces.collapse import collapse_measures, operation_histogram
 from src.spaces.derivation import derive
 
 MODES = ("joint", "bilevel")
@@ -208,7 +210,7 @@ class CellSearch(SearchModule):
         return self.epochs
 
     def _config(self, genotype: Mapping[str, Any], variational: bool = True) -> dict[str, Any]:
-        config = self.space.config(genotype)
+        config = _unwrapped(self.space.config(genotype))
         return _wrapped(config, self._retrain_settings) if variational and self.retrain_variational else config
 
     def architecture(self) -> dict[str, Any]:
@@ -259,7 +261,8 @@ class CellSearch(SearchModule):
             (f"{name} cell".capitalize(), "As derived after the last epoch.", cell_figure(last[key], f"{name} cell"))
             for key, name in (("normal", "normal"), ("reduce", "reduction"))
         ]
-        history = histogram_figure([candidate.architecture for candidate in self.candidates])
+        shares = [(c.step + 1, operation_histogram(c.architecture, self.space.operations)) for c in self.candidates]
+        history = histogram_figure(shares)
         caption = "How often each operation stands in the genotype that would be derived after each epoch."
         return [*drawn, ("Operations of the genotype", caption, history), *super().report_figures()]
 
@@ -276,6 +279,9 @@ class CellSearch(SearchModule):
 
 def _wrapped(config: dict[str, Any], variational: Mapping[str, Any]) -> dict[str, Any]:
     """The model config of a network with variational weights."""
-    if config["_target_"] == VARIATIONAL:
-        raise UserError("the model has variational weights already")
     return {"_target_": VARIATIONAL, "model": config, **variational}
+
+
+def _unwrapped(config: dict[str, Any]) -> dict[str, Any]:
+    """The model config of the same network with plain weights: the base may be one that a search has found."""
+    return _unwrapped(config["model"]) if config["_target_"] == VARIATIONAL else config

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from src.errors import UserError
 from src.runtime.ranks.agreement import gathered, rank, world_size
 from src.runtime.seeds import reseed
+from src.variational.conversion import variational_layers
 
 
 class TrainingModule(pl.LightningModule):
@@ -52,6 +53,7 @@ class TrainingModule(pl.LightningModule):
         self.val_metrics, self.test_metrics = task.metrics(), task.metrics()
         self._losses: dict[str, tuple[Tensor, int]] = {}
         self._epoch_values: dict[str, float] = {}  # what the last epoch of training gave
+        self._more_values: dict[str, float] = {}  # of callbacks, to be logged with it
         self.val_error = math.nan  # percent, of the last validation
         self._seconds_before, self._began = 0.0, time.monotonic()
         self.stepped = False  # whether the network of today has been trained at all
@@ -66,10 +68,20 @@ class TrainingModule(pl.LightningModule):
         return self.network(images, *more)
 
     def on_fit_start(self) -> None:
+        self._check_variational()
         if self.channels_last:
             self.network.to(memory_format=torch.channels_last)
         if self._compile:
             self.network.compile()
+
+    def _check_variational(self) -> None:
+        """Without their KL the weights of a variational network would only lose their noise, and none its place."""
+        trained = any(getattr(callback, "trains_variational_weights", False) for callback in self.trainer.callbacks)
+        if not trained and variational_layers(self.network):
+            raise UserError(
+                f"the weights of this {type(self.network).__name__} are variational, and nothing trains their noise: "
+                "add callbacks.variational_training.VariationalTraining to the callbacks of this training"
+            )
 
     @property
     def seconds(self) -> float:
@@ -137,17 +149,21 @@ class TrainingModule(pl.LightningModule):
         self._add_loss(stage, self.task.loss(outputs, targets), len(images))
         metrics.update(outputs, targets)
 
+    def add_epoch_values(self, values: dict[str, float]) -> None:
+        """For callbacks, at the end of an epoch of training: values to be logged with what it gave, by name."""
+        self._more_values |= values
+
     # sums are kept on the device and logged once an epoch: a log for each step costs more than a small step does
 
     def _add_loss(self, stage: str, loss: Tensor, count: int) -> None:
         total, seen = self._losses.get(stage, (0.0, 0))
         self._losses[stage] = (total + loss.detach().float() * count, seen + count)
 
-    def _log_epoch(self, stage: str, metrics=None) -> dict[str, Tensor]:
+    def _log_epoch(self, stage: str, metrics=None, more: dict[str, float] | None = None) -> dict[str, Tensor | float]:
         total, seen = self._losses.pop(stage, (torch.zeros((), device=self.device), 0))
         sums = torch.stack([total.to(self.device), torch.tensor(float(seen), device=self.device)])
         total, seen = self.trainer.strategy.reduce(sums, reduce_op="sum")  # ranks may differ in their last batch
-        values = {f"{stage}/loss": total / seen.clamp_min(1)}
+        values = {f"{stage}/loss": total / seen.clamp_min(1), **(more or {})}
         if metrics is not None:
             values |= {f"{stage}/{name}": value for name, value in metrics.compute().items()}
             metrics.reset()
@@ -160,7 +176,8 @@ class TrainingModule(pl.LightningModule):
         diverged = not bool(torch.isfinite(loss))
         if self.trainer.strategy.reduce_boolean_decision(diverged, all=False):  # on all ranks, or none
             self.on_divergence()
-        values = self._log_epoch("train")
+        values = self._log_epoch("train", more=self._more_values)
+        self._more_values = {}
         self._epoch_values = {self.prefix + name: float(value) for name, value in values.items()}
 
     def on_divergence(self) -> None:
@@ -198,8 +215,18 @@ class TrainingModule(pl.LightningModule):
     # optimisation
 
     def parameter_groups(self) -> list[dict]:
-        """What the optimizer gets; a method or callback may want more than one group."""
-        return [{"params": list(self.network.parameters())}]
+        """What the optimizer gets; a method or callback may want more than one group.
+
+        Of variational layers theta is not decayed: a smaller theta with the sigma that it had counts for less. Their
+        log sigma^2 belongs to the callback that adds the KL.
+        """
+        layers = variational_layers(self.network).values()
+        if not layers:
+            return [{"params": list(self.network.parameters())}]
+        thetas = list(dict.fromkeys(layer.weight for layer in layers))
+        apart = {*thetas, *(layer.log_sigma2 for layer in layers)}
+        others = [parameter for parameter in self.network.parameters() if parameter not in apart]
+        return [{"params": others}, {"params": thetas, "weight_decay": 0.0}]
 
     def schedule_epochs(self) -> int:
         """The number of epochs that one LR schedule covers."""

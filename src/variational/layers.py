@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from src.errors import check_choice, check_range
 from src.variational import kl
+from src.variational.local_draw import Convolution, LocalDraw, MatrixProduct
 
 NOISES = ("weights", "local")
 
@@ -62,20 +63,27 @@ class VariationalLayer:
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         raise NotImplementedError
 
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             mask, drawn = self.kept, "local" if self.noisy else None
         else:
             mask, drawn = self.live(), self.sampled
-        theta = self.weight * mask
         if drawn is None:
-            return self._product(x, theta, self.bias)
-        sigma2 = self.log_sigma2.exp() * mask
+            return self._product(x, self.weight * mask, self.bias)
         if check_choice("sampled", drawn, NOISES) == "weights":
-            return self._product(x, theta + sigma2.sqrt() * torch.randn_like(theta), self.bias)
-        mean = self._product(x, theta, self.bias)
-        variance = self._product(x.square(), sigma2, None).float()
-        return (mean + (variance + 1e-8).sqrt() * torch.randn_like(variance)).to(mean.dtype)
+            noise = torch.randn_like(self.weight) * (0.5 * self.log_sigma2).exp()
+            return self._product(x, (self.weight + noise) * mask, self.bias)
+        kind = x.device.type
+        if not torch.is_autocast_enabled(kind):
+            return self._drawn_outputs(x, self.weight, mask, self.bias)
+        # half floats have the range neither for x^2 nor for sigma^2
+        dtype = torch.get_autocast_dtype(kind) if torch.get_autocast_dtype(kind) != torch.float16 else torch.float32
+        bias = None if self.bias is None else self.bias.to(dtype)
+        with torch.autocast(kind, enabled=False):
+            return self._drawn_outputs(x.to(dtype), self.weight.to(dtype), mask, bias)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, threshold={self.threshold:g}"
@@ -97,6 +105,16 @@ class VariationalConv2d(VariationalLayer, nn.Conv2d):
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._conv_forward(x, weight, bias)
 
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros" or isinstance(padding, str):
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=mode), (0, 0)
+        product = Convolution(self.stride, padding, self.dilation, self.groups)
+        batch = x if x.dim() == 4 else x.unsqueeze(0)
+        out = LocalDraw.apply(batch, theta, self.log_sigma2, bias, mask, product)
+        return out if x.dim() == 4 else out.squeeze(0)
+
 
 class VariationalLinear(VariationalLayer, nn.Linear):
     """`nn.Linear` with Gaussian weights: (..., in_features) -> (..., out_features)."""
@@ -107,3 +125,7 @@ class VariationalLinear(VariationalLayer, nn.Linear):
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)
+
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
+        out = LocalDraw.apply(x.reshape(-1, x.shape[-1]), theta, self.log_sigma2, bias, mask, MatrixProduct())
+        return out.reshape(*x.shape[:-1], self.out_features)

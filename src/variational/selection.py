@@ -31,7 +31,7 @@ def snr_plus(theta: Tensor, sigma: Tensor) -> Tensor:
     exact = torch.where(theta == 0, 0.0, theta / sigma)
     r = exact.clamp(-30, 10)  # below: 1e-98 and the differences lose their digits; above: r itself, to 20 digits
     density = (-0.5 * r.square()).exp() / math.sqrt(2 * math.pi)
-    below = torch.special.ndtr(r)
+    below = 0.5 * torch.special.erfc(-r / math.sqrt(2))  # torch.special.ndtr has lost all digits at r = -8
     mean = r * below + density
     square = (r.square() + 1) * below + r * density
     return torch.where(exact > 10, exact, mean / (square - mean.square()).sqrt())
