@@ -81,7 +81,7 @@ class CellSearch(SearchModule):
         self.arch_fraction = check_range("method.arch.fraction", arch_fraction, 0.01, 0.9)
         self.rule = check_choice("method.derivation.rule", rule, RULES)
         self.control_names = check_choices("method.controls", controls, CONTROLS)
-        check_flag("method.supernet.normalise_outputs", normalise_outputs)
+        check_flag("method.cells.normalise_outputs", normalise_outputs)
         check_flag("method.weights.variational", variational)
         self.retrain_variational = check_flag("method.retrain_variational", retrain_variational)
         self._retrain_settings = dict(retrain_settings or {})
