@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from src.errors import check_choice, check_range
 from src.variational import kl
-from src.variational.local_draw import Convolution, LocalDraw, MatrixProduct
+from src.variational.local_draw import LocalDraw
+from src.variational.products import Convolution, MatrixProduct
 
 NOISES = ("weights", "local")
 
@@ -45,6 +46,7 @@ class VariationalLayer:
         self.log_sigma2 = nn.Parameter(torch.full_like(self.weight, log_sigma2, requires_grad=True))
         self.register_buffer("kept", torch.ones_like(self.weight, dtype=torch.bool, requires_grad=False))
         self.noisy, self.sampled = True, None
+        self._seen = (None, 0, True)  # the buffer `kept` and its version when it was last looked at, whether all True
 
     def log_alpha(self) -> Tensor:
         """log(sigma^2 / theta^2) of each weight."""
@@ -60,19 +62,34 @@ class VariationalLayer:
         """Removes for good the weights that are not live now."""
         self.kept.copy_(self.live())
 
+    def _mask(self) -> Tensor | None:
+        """`kept`, or None while all weights are: to multiply large matrices by it costs as much as their product.
+
+        Looked at once for each change of the buffer, since the answer has to come from the device.
+        """
+        if self.kept.is_meta:
+            return None
+        if torch.compiler.is_compiling():
+            return self.kept
+        buffer, version, whole = self._seen
+        if buffer is not self.kept or version != self.kept._version:
+            whole = bool(self.kept.all())
+            self._seen = (self.kept, self.kept._version, whole)
+        return None if whole else self.kept
+
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         raise NotImplementedError
 
-    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            mask, drawn = self.kept, "local" if self.noisy else None
+            mask, drawn = self._mask(), "local" if self.noisy else None
         else:
             mask, drawn = self.live(), self.sampled
         if drawn is None:
-            return self._product(x, self.weight * mask, self.bias)
+            return self._product(x, self.weight if mask is None else self.weight * mask, self.bias)
         if check_choice("sampled", drawn, NOISES) == "weights":
             noise = torch.randn_like(self.weight) * (0.5 * self.log_sigma2).exp()
             return self._product(x, (self.weight + noise) * mask, self.bias)
@@ -105,7 +122,7 @@ class VariationalConv2d(VariationalLayer, nn.Conv2d):
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._conv_forward(x, weight, bias)
 
-    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
         padding = self.padding
         if self.padding_mode != "zeros" or isinstance(padding, str):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
@@ -126,6 +143,6 @@ class VariationalLinear(VariationalLayer, nn.Linear):
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)
 
-    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor, bias: Tensor | None) -> Tensor:
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
         out = LocalDraw.apply(x.reshape(-1, x.shape[-1]), theta, self.log_sigma2, bias, mask, MatrixProduct())
         return out.reshape(*x.shape[:-1], self.out_features)
