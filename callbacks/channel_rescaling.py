@@ -6,12 +6,14 @@ a trial and on the schedule (the published values belong to 20 epochs of AdaS), 
 """
 
 import math
+from collections.abc import Mapping, Sequence
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from src.errors import UserError, check_choice, check_flag, check_range, check_whole
-from src.graph.votes import RULES, votes
+from src.graph.votes import RULES, Voice, Vote, votes
 from src.lowrank.slope import SLOPE_EPS, average_votes, rank_average_slope
 from src.lowrank.width_controller import INITIAL_FACTOR, WidthState, update
 from src.methods.conet import CONet
@@ -113,9 +115,9 @@ class ChannelRescaling(pl.Callback):
                 continue
             curves = torch.full((len(voices), len(self.measurement.history)), math.nan, dtype=torch.float64)
             for epoch, found in measured:
-                curves[:, epoch] = torch.tensor([found[voice].rank for voice in voices], dtype=torch.float64)
+                curves[:, epoch] = _heard(voices, {vote: entry.rank for vote, entry in found.items()})
             curve = average_votes(curves)
-            last = torch.tensor([measured[-1][1][voice].condition for voice in voices], dtype=torch.float64)
+            last = _heard(voices, {vote: entry.condition for vote, entry in measured[-1][1].items()})
             slopes[name] = float(rank_average_slope(curve, self.slope_eps))
             conditions[name] = float(average_votes(last))
             self.ranks.setdefault(name, []).extend(curve.tolist())
@@ -198,3 +200,9 @@ class ChannelRescaling(pl.Callback):
         self.states = {name: WidthState.from_dict(values) for name, values in state_dict["states"].items()}
         for name in ("unmoved", "ranks", "slopes", "conditions", "boundaries"):
             setattr(self, name, state_dict[name])
+
+
+def _heard(voices: Sequence[Voice], values: Mapping[Vote, float]) -> Tensor:
+    """What each voice says (voices,): the mean of its votes."""
+    said = [torch.tensor([values[vote] for vote in voice], dtype=torch.float64) for voice in voices]
+    return torch.stack([average_votes(votes) for votes in said])

@@ -67,7 +67,8 @@ def selection(segments: Segments, divisor: int, sets: Sequence[IndexSet], multip
     A dimension that a grouped convolution divides by its number of groups holds the channels of one block: those are
     the same in every block where each set repeats in `multiples[group]` blocks. Where concatenated channels are
     divided, the blocks cut across the parts; there the first entries are kept, which gives a network of the right shape
-    whose weights are shared less exactly.
+    whose weights are shared less exactly. A part of a group (times 1 / k) is the first of its k blocks, which all keep
+    the same, as `multiples` has k in it.
     """
     if all(sets[group].is_full for group, _ in segments):
         return None
@@ -81,11 +82,13 @@ def selection(segments: Segments, divisor: int, sets: Sequence[IndexSet], multip
         return slice(0, count) if kept == tuple(range(count)) else kept
     kept, offset, leading = [], 0, True
     for group, times in segments:
-        indices = sets[group].indices
-        leading = leading and sets[group].is_prefix and offset == len(kept)
-        if times == 1:
+        size, indices = int(sets[group].size * times), sets[group].indices
+        if times < 1:
+            indices = tuple(index for index in indices if index < size)
+        leading = leading and indices[-1:] == (len(indices) - 1,) and offset == len(kept)
+        if times <= 1:
             kept += [offset + index for index in indices] if offset else indices
         else:
             kept += [offset + index * times + position for index in indices for position in range(times)]
-        offset += sets[group].size * times
+        offset += size
     return slice(0, count) if leading else tuple(kept)

@@ -129,7 +129,7 @@ class ElasticNetwork(nn.Module):
         for module, _, depthwise, norm in self._described:
             describe(module, depthwise)
             if norm is not None:
-                describe_norm(module, sum(path.sizes[group] * times for group, times in norm))
+                describe_norm(module, int(sum(path.sizes[group] * times for group, times in norm)))
 
     # statistics of batch norms
 

@@ -61,9 +61,9 @@ def cost_polynomial(graph: ChannelGraph) -> CostPolynomial:
         form = torch.zeros(size, dtype=torch.float64)
         for group, times in segments:
             if group in free:
-                form[free[group]] += times / divisor
+                form[free[group]] += float(times) / divisor
             else:
-                form[-1] += graph.groups[group].width * times / divisor
+                form[-1] += float(graph.groups[group].width * times) / divisor
         return form
 
     one = torch.zeros(size, dtype=torch.float64)

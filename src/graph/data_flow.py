@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from src.graph.equal_parts import cat_equal
 from src.graph.tracing import Trace
 
 ADDITIONS = {
@@ -28,7 +29,7 @@ ADDITIONS = {
     "sub_",
 }
 PRODUCTS = {torch.mul, operator.mul, operator.imul, "mul", "mul_"}
-CONCATENATIONS = {torch.cat, torch.concat, torch.concatenate, torch.stack, torch.hstack}
+CONCATENATIONS = {torch.cat, torch.concat, torch.concatenate, torch.stack, torch.hstack, cat_equal}
 # their first operand gives a shape or a type only
 _CONSTANTS = {torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, torch.rand_like, torch.randn_like}
 _NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}

@@ -50,7 +50,7 @@ def resized(
     for owner in {name.rpartition(".")[0] for name in changed}:
         describe(model.get_submodule(owner), owner in depthwise)
     for name, segments in graph.norms.items():
-        describe_norm(model.get_submodule(name), sum(sizes[group] * times for group, times in segments))
+        describe_norm(model.get_submodule(name), int(sum(sizes[group] * times for group, times in segments)))
     return model
 
 

@@ -2,13 +2,16 @@
 
 A channel dimension is a tuple of segments `(variable, times)`: the channels of `variable`, each repeated `times` times
 in a row. A convolution starts a variable; an addition unifies two dimensions; a concatenation joins their segments; a
-flatten multiplies `times` by the number of positions.
+flatten multiplies `times` by the number of positions. Of k equal parts of a variable each has `times` 1 / k: the first
+part holds its first channels, and so on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import gcd, lcm
 
-Segments = tuple[tuple[int, int], ...]
+Segments = tuple[tuple[int, int | Fraction], ...]
 
 
 @dataclass
@@ -39,13 +42,13 @@ class WidthVariables:
         for variable, times in segments:
             if variable in self._parts:
                 # each channel of a cut variable is repeated, so each channel of its parts is
-                resolved += [(part, inner * times) for part, inner in self.resolve(self._parts[variable])]
+                resolved += [(part, _whole(inner * times)) for part, inner in self.resolve(self._parts[variable])]
             else:
                 resolved.append((variable, times))
         return tuple(resolved)
 
     def size(self, segments: Segments) -> int:
-        return sum(self.variables[variable].size * times for variable, times in segments)
+        return int(sum(self.variables[variable].size * times for variable, times in segments))
 
     def freeze(self, segments: Segments, reason: str) -> None:
         """No width in `segments` may change; the first reason is kept."""
@@ -56,7 +59,7 @@ class WidthVariables:
         """The size of `segments` must stay a multiple of `multiple` (each segment is asked for it, which suffices)."""
         for variable, times in self.resolve(segments):
             entry = self.variables[variable]
-            wanted = lcm(entry.multiple, multiple // gcd(multiple, times))
+            wanted = lcm(entry.multiple, (Fraction(multiple) / times).numerator)
             if entry.size % wanted:
                 self.freeze(((variable, 1),), reason)
             else:
@@ -104,6 +107,21 @@ class WidthVariables:
             self.unify(parts[0], other, "the parts of a split must stay equal")
         return self.resolve(parts[0])
 
+    def equal_whole(self, parts: Sequence[Segments]) -> Segments | None:
+        """The opposite: one new variable of which `parts`, variables of one size, are the equal parts; None if not."""
+        parts = [self.resolve(part) for part in parts]
+        if any(len(part) > 1 or part[0][1] != 1 for part in parts):
+            return None
+        variables = [part[0][0] for part in parts]
+        sizes = {self.variables[variable].size for variable in variables}
+        if len(sizes) > 1 or len(set(variables)) < len(variables):
+            return None
+        whole = self.new(self.variables[variables[0]].name, sizes.pop() * len(variables))
+        self.demand_multiple(whole, len(variables), "it has equal parts")
+        for variable in variables:
+            self._absorb(variable, ((whole[0][0], Fraction(1, len(variables))),))
+        return whole
+
     def _cut_equally(self, variable: int, count: int) -> int:
         entry = self.variables[variable]
         multiple = entry.multiple // gcd(entry.multiple, count)
@@ -143,3 +161,7 @@ class WidthVariables:
             self.freeze(parts, entry.frozen)
         if entry.multiple > 1:
             self.demand_multiple(parts, entry.multiple, f"its width must stay a multiple of {entry.multiple}")
+
+
+def _whole(times: int | Fraction) -> int | Fraction:
+    return int(times) if times == int(times) else times

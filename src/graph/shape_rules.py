@@ -28,6 +28,15 @@ def concatenation(state: Propagation, node: fx.Node) -> Any:
     return parts[0]
 
 
+@_for("cat_equal")
+def equal_concatenation(state: Propagation, node: fx.Node) -> Any:
+    """Makes the channels of all parts one width; where they are none of their own, as any concatenation."""
+    parts = [state.of(value) for value in argument(node, 0, "tensors")]
+    plain = all(part and part.axis == 1 == argument(node, 1, "dim", 1) and part.split == 1 for part in parts)
+    whole = state.widths.equal_whole([part.segments for part in parts]) if plain else None
+    return Channels(1, whole) if whole else concatenation(state, node)
+
+
 @_for("chunk")
 def chunk(state: Propagation, node: fx.Node) -> Any:
     given = state.of(node.args[0])

@@ -5,9 +5,10 @@ Activations come first, convolutions have no bias.
 """
 
 import torch.nn.functional as F
-from torch import Tensor, cat, nn
+from torch import Tensor, nn
 
 from src.errors import UserError
+from src.graph.equal_parts import cat_equal
 
 NONE = "none"
 PARAMETER_FREE = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")  # where nothing is reduced
@@ -61,7 +62,7 @@ class FactorizedReduce(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(x)
         shifted = F.pad(x, (-1, 1, -1, 1))
-        return self.bn(cat([self.conv1(x), self.conv2(shifted)], dim=1))
+        return self.bn(cat_equal([self.conv1(x), self.conv2(shifted)]))
 
 
 class Preprocess(nn.Sequential):

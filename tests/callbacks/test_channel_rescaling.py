@@ -1,9 +1,11 @@
 """From votes and curves to widths; the rule itself is tested in tests/lowrank."""
 
+import math
+
 import pytest
 import torch
 
-from callbacks.channel_rescaling import ChannelRescaling
+from callbacks.channel_rescaling import ChannelRescaling, _heard
 from src.errors import UserError
 from src.lowrank.slope import rank_average_slope
 from src.lowrank.width_controller import WidthState, update
@@ -30,12 +32,22 @@ def test_slopes_follow_from_the_mean_rank_of_the_votes():
         searching.ChannelRescaling = original
     rescaling = next(c for c in trainer.callbacks if isinstance(c, Copy))
     for name, voices in rescaling.ballot.items():
-        curve = torch.tensor([[epoch[v].rank for v in voices] for epoch in measured], dtype=torch.float64).mean(1)
+        curve = torch.tensor(
+            [[epoch[vote].rank for (vote,) in voices] for epoch in measured], dtype=torch.float64
+        ).mean(1)
         slope = float(rank_average_slope(curve))
-        condition = sum(measured[-1][v].condition for v in voices) / len(voices)
+        condition = sum(measured[-1][vote].condition for (vote,) in voices) / len(voices)
         assert rescaling.slopes[name] == [pytest.approx(slope)]
         expected = update(WidthState(16), slope, condition, delta=0.02, min_width=8, max_width=64)
         assert module.widths[name] == expected.width
+
+
+def test_votes_with_one_voice_count_once():
+    """The halves of a factorised reduce; of a half that could not be factorised the other speaks."""
+    voices = [(("a", "out"), ("b", "out")), (("c", "in"),)]
+    values = {("a", "out"): 0.2, ("b", "out"): 0.4, ("c", "in"): 0.9}
+    assert _heard(voices, values).tolist() == pytest.approx([0.3, 0.9])
+    assert _heard(voices, values | {("a", "out"): math.nan}).tolist() == pytest.approx([0.4, 0.9])
 
 
 def test_its_state_comes_back():

@@ -11,11 +11,17 @@ from src.elastic.index_sets import Choice, IndexSet
 from src.elastic.network import ElasticNetwork
 from src.elastic.sharing import LocallyFreeSharing
 from src.graph.channel_graph import ChannelGraph, channel_graph
+from src.networks.cell_network import CellNetwork
 from src.networks.resnet import ResNet
 from src.spaces.bins import uniform_edges
 from tests.graph.networks import Odds
 
-SHAPES = {"efficientnet_b0": (3, 64, 64), "mobilenet_v2": (3, 64, 64), "Odds": (3, 4, 4)}  # the others: (3, 32, 32)
+SHAPES = {
+    "efficientnet_b0": (3, 64, 64),
+    "mobilenet_v2": (3, 64, 64),
+    "cells": (3, 9, 9),
+    "Odds": (3, 4, 4),
+}  # the others: (3, 32, 32)
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "resnet": lambda: ResNet([2, 1], [8, 12]),
     "mobilenet_v2": lambda: models.mobilenet_v2(num_classes=5),
@@ -25,6 +31,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     ),
     "regnet_y_400mf": lambda: models.regnet_y_400mf(num_classes=5),
     "densenet": lambda: models.DenseNet(8, (2, 2, 2), 16, num_classes=5),
+    "cells": lambda: CellNetwork("DARTS_PLUS_CIFAR100", 8, 3, 5, reductions=[1]),
     # below: what a channel is depends on its place among the others, or on their sum
     "shufflenet": lambda: models.shufflenet_v2_x0_5(num_classes=5),
     "convnext": lambda: models.ConvNeXt(
@@ -32,7 +39,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     ),
     "Odds": Odds,  # group and layer norm, transposed convolution
 }
-MASKED = ("resnet", "mobilenet_v2", "efficientnet_b0", "resnext50_32x4d", "regnet_y_400mf", "densenet")
+MASKED = ("resnet", "mobilenet_v2", "efficientnet_b0", "resnext50_32x4d", "regnet_y_400mf", "densenet", "cells")
 
 
 def supernet(name: str, seed: int = 0) -> ElasticNetwork:
@@ -63,8 +70,8 @@ def wild(graph: ChannelGraph, seed: int = 0) -> Choice:
     generator, choice = torch.Generator().manual_seed(seed), {}
     for group in graph.free:
         units = group.width // group.multiple
-        # at one channel a group a grouped convolution would be a depthwise one
-        least = min(units, 2 if group.multiple > 1 else 1)
+        # at one channel a group a grouped convolution would be a depthwise one, at one in all that an ordinary one
+        least = min(units, 2)
         count = int(torch.randint(least, units + 1, (), generator=generator))
         kept = torch.randperm(units, generator=generator)[:count].sort().values
         blocks = torch.arange(group.multiple)[:, None] * units + kept
@@ -96,7 +103,7 @@ def mask(segments, graph: ChannelGraph, choice: Choice) -> Tensor:
         group = graph.groups[number]
         kept = torch.zeros(group.width)
         kept[list(choice[group.name].indices) if group.name in choice else slice(None)] = 1
-        parts.append(kept.repeat_interleave(times))
+        parts.append(kept.repeat_interleave(times) if times >= 1 else kept[: int(group.width * times)])
     return torch.cat(parts)
 
 

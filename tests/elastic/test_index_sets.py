@@ -1,6 +1,7 @@
 """Which entries of a tensor's dimension an index set of a group keeps."""
 
 import itertools
+from fractions import Fraction
 
 import pytest
 
@@ -40,6 +41,9 @@ def test_blocks_of_a_set_must_keep_the_same():
         (((0, 1), (1, 2)), [GAP, IndexSet(2, (1,))], (0, 3, 6, 7)),
         (((0, 1), (1, 1), (0, 1)), [GAP, PREFIX], (0, 3, 4, 5, 8, 11)),
         (((0, 1), (1, 1)), [FULL, FULL], None),
+        (((0, Fraction(1, 2)),), [IndexSet(4, (0, 2))], slice(0, 1)),  # the first half, of a group of two like halves
+        (((0, Fraction(1, 2)),), [IndexSet(4, (1, 3))], (1,)),
+        (((0, Fraction(1, 2)), (1, 1)), [IndexSet(4, (0, 2)), GAP], (0, 2, 5)),
     ],
 )
 def test_what_is_kept_of_a_dimension(segments, sets, expected):

@@ -1,5 +1,7 @@
 """Tying and cutting of width variables."""
 
+from fractions import Fraction
+
 import pytest
 
 from src.graph.segments import WidthVariables
@@ -43,3 +45,26 @@ def test_equal_parts(sizes, count, part):
     assert (widths.size(found) if found else None) == part
     if found:
         assert widths.resolve(whole) == found * count
+
+
+def test_equal_parts_make_a_whole():
+    """A factorised reduce: two halves of one width, which stays even whatever it is tied to."""
+    widths = WidthVariables()
+    older, halves = widths.new("older", 8), [widths.new("first", 4), widths.new("second", 4)]
+    whole = widths.equal_whole(halves)
+    assert widths.resolve(halves[0]) == widths.resolve(halves[1]) == ((whole[0][0], Fraction(1, 2)),)
+    widths.unify(older, whole, "test")
+    assert widths.resolve(halves[1]) == ((older[0][0], Fraction(1, 2)),)
+    assert widths.size(halves[1]) == 4
+    assert widths.variables[older[0][0]].multiple == 2
+    widths.demand_multiple(halves[0], 2, "two groups")
+    assert widths.variables[older[0][0]].multiple == 4
+    assert widths.resolve(((halves[0][0][0], 6),)) == ((older[0][0], 3),)
+
+
+def test_parts_that_are_unlike_are_no_equal_parts():
+    widths = WidthVariables()
+    assert widths.equal_whole([widths.new("a", 4), widths.new("b", 6)]) is None
+    once = widths.new("c", 4)
+    assert widths.equal_whole([once, once]) is None
+    assert widths.equal_whole([once, ((once[0][0], 2),)]) is None

@@ -19,7 +19,9 @@ def numbered(graph, rule):
     model = resnet34()
     order = [name for name, parameter in model.named_parameters() if parameter.dim() == 4]
     number = {name.removesuffix(".weight"): i for i, name in enumerate(order)}
-    return {name: {f"{side}{number[layer]}" for layer, side in voices} for name, voices in votes(graph, rule).items()}
+    return {
+        name: {f"{side}{number[layer]}" for ((layer, side),) in voices} for name, voices in votes(graph, rule).items()
+    }
 
 
 RELEASED = [
@@ -53,7 +55,7 @@ def test_corrected_votes_count_each_side_of_each_convolution_once(graph):
 
 def test_linear_layers_speak_only_where_no_convolution_does():
     ballot = votes(channel_graph(networks.Odds(), (3, 4, 4)))
-    assert ballot == {"up": [], "point": [("point", "out")], "hidden": [("hidden", "out"), ("fc", "in")]}
+    assert ballot == {"up": [], "point": [(("point", "out"),)], "hidden": [(("hidden", "out"),), (("fc", "in"),)]}
 
 
 def test_an_unknown_rule_is_named(graph):
