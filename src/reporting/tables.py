@@ -121,9 +121,10 @@ def comparison_table(rows: Sequence[Mapping], title: str | None = None) -> Table
 
 def _printed(rows: Sequence[Mapping]) -> list[dict]:
     rows, left_out = plain_rows(rows), set(UNPRINTED)
-    spelled = [{quantities.amount(n) for n in _runs(row.get("nonzero")) if quantities.is_number(n)} for row in rows]
-    whole = [quantities.amount(quantities.middle(_runs(row.get("parameters")))) for row in rows]
-    if all(found <= {one} for found, one in zip(spelled, whole, strict=True)):
+    nonzero, whole = (
+        [{quantities.amount(run) for run in _runs(row.get(key))} for row in rows] for key in ("nonzero", "parameters")
+    )
+    if all(found <= {*given, quantities.NOTHING} for found, given in zip(nonzero, whole, strict=True)):
         left_out.add("nonzero")
     return [{key: value for key, value in row.items() if key not in left_out} for row in rows]
 

@@ -5,7 +5,7 @@ Both take images scaled to [0, 1], float32 (B, C, H, W) with any B, hold the nor
     torch.export.load("model.pt2").module()(images)
     onnxruntime.InferenceSession("model.onnx").run(None, {"images": images})
 
-Those of a variational network hold its means where they are live, `src.runtime.monte_carlo_export` writes one that draws.
+Of a variational network give its `deterministic` copy; `src.runtime.monte_carlo_export` writes a program that draws.
 Those of a cascade have its thresholds inside and leave early too: `src.networks.cascade_export` says how.
 """
 

@@ -31,7 +31,8 @@ def check_settings(config: DictConfig) -> None:
         check_flag("test_only", config.test_only)
     if "method" in config:
         check_text("method.name", config.method.name)
-    for name in ("method", "method.callbacks", "callbacks", "logger", "trainer", "export", "retrain", "retrain.callbacks"):
+    nodes = ("method", "method.callbacks", "callbacks", "logger", "trainer", "export", "retrain", "retrain.callbacks")
+    for name in nodes:
         _check_mapping(name, OmegaConf.select(config, name, default=_ABSENT))
     if "method" in config:
         for key in _read_by(OmegaConf.to_container(config.method, resolve=False)):

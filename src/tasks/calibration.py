@@ -58,7 +58,9 @@ class CalibrationError(MulticlassCalibrationError):
 
     def update(self, outputs: Tensor | tuple, targets: Tensor) -> None:
         probabilities = main_output(outputs).float().softmax(dim=1)
-        super().update(probabilities.nan_to_num(), targets)  # of a network that gives NaN: no confidence, wrong or right
+        super().update(
+            probabilities.nan_to_num(), targets
+        )  # of a network that gives NaN: no confidence, wrong or right
 
     def compute(self) -> Tensor:
         return 100.0 * super().compute()
