@@ -89,3 +89,19 @@ def test_table_can_be_printed_to_any_log(encoding):
     print_table(ROWS, title="results", console=Console(file=stream, width=80))
     stream.seek(0)
     assert "2.51 M" in stream.read()
+
+
+TRUST = {"nll": 0.1, "ece": 1.5, "entropy": 0.2, "noise_entropy": 1.0, "monte_carlo_nll": 0.1}
+
+
+def test_trust_is_for_the_report_and_non_zero_parameters_where_they_say_more():
+    """The terminal has 80 columns, and tables of networks without zeros stay as they were."""
+    rows = [{**row, **TRUST, "nonzero": row.get("parameters", row.get("params"))} for row in ROWS]
+    assert shown(rows) == shown(ROWS)
+    assert comparison_cells(rows)[0]["ECE (%)"] == "1.50"
+    rows[1]["nonzero"] = [400_000, 350_000, 420_000]
+    text = shown(rows)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "non-zero" in text
+    assert "(350-420)" in text or "(0.35-0.42)" in text
+    assert "(1.20-1.50)" in text
