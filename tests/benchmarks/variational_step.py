@@ -101,7 +101,9 @@ def main() -> None:
         taken = [[timed(step, chosen.device) for step in steps] for _ in range(chosen.steps + 3)][3:]  # 3 warm up
         plain, ours = (statistics.median(own) for own in zip(*taken, strict=True))
         ratio = statistics.median(one / other for other, one in taken)
-        print(f"{name:<16} batch {chosen.batch}: deterministic {plain:8.2f} ms, variational {ours:8.2f} ms, {ratio:.2f}")
+        print(
+            f"{name:<16} batch {chosen.batch}: deterministic {plain:8.2f} ms, variational {ours:8.2f} ms, {ratio:.2f}"
+        )
 
 
 if __name__ == "__main__":
