@@ -10,11 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from src.reporting.cell_figures import gates_figure, live_figure
 from torch import Tensor
 
 from src.errors import UserError, check_range, check_whole
 from src.methods.vinnas import Vinnas
+from src.reporting.cell_figures import gates_figure, live_figure
 from src.variational.pruning import dropped, ramp
 
 
@@ -61,7 +61,7 @@ class DropoutPruning(pl.Callback):
         self._over: Tensor | None = None  # epochs on end over the threshold, (T, E, O)
         self._adam: torch.optim.Adam | None = None
         self._saved: dict[str, Any] | None = None
-        self._history: list[tuple[int, int, float]] = []  # after each epoch, live operations of both cells and gamma
+        self._history: list[tuple[int, float]] = []  # live operations and gamma after each epoch
 
     def __repr__(self) -> str:
         return (
@@ -133,8 +133,8 @@ class DropoutPruning(pl.Callback):
         if trainer.current_epoch + 1 >= from_ * epochs:
             self._drop(pl_module)
         gates = pl_module.gates
-        self._history.append((*gates.live.sum(dim=(1, 2)).tolist(), pl_module.gamma))
-        left, divergence = float(gates.live.sum()), float(gates.kl(pl_module.kl))
+        self._history.append((int(gates.live.sum()), pl_module.gamma))
+        left, divergence = float(gates.live.sum()), float(gates.kl(pl_module.kl).detach())
         values = {"operations_left": left, "kl": divergence, "gamma": pl_module.gamma}
         for name, value in values.items():
             pl_module.log(f"structure/{name}", value, sync_dist=trainer.world_size > 1)
@@ -157,8 +157,7 @@ class DropoutPruning(pl.Callback):
         module = self._module
         gates, space = module.gates, module.space
         alpha = gates.log_alpha().detach().cpu().tolist()
-        normal, reduce, gammas = zip(*self._history, strict=True)
-        left = {"normal": normal, "reduce": reduce}
+        left, gammas = zip(*self._history, strict=True)
         heat = gates_figure(alpha, space.operations, space.edges, module.threshold, gates.live.cpu().tolist())
         return [
             (
@@ -169,8 +168,8 @@ class DropoutPruning(pl.Callback):
             ),
             (
                 "Operations left",
-                "Live operations of each type of cell after each epoch; below, the weight of KL(z) in nats an image.",
-                live_figure(range(1, len(normal) + 1), left, {"gamma_z / N": gammas}),
+                "Live operations of both cells after each epoch, beside the weight of KL(z) in nats an image.",
+                live_figure(left, gammas),
             ),
         ]
 

@@ -18,12 +18,10 @@ from src.methods.search_module import SearchModule
 from src.networks.frozen_statistics import frozen_statistics
 from src.reporting import quantities
 from src.reporting.candidates import Candidate
-from src.reporting.cell_drawing import cell_figure
-from src.reporting.cell_figures import histogram_figure
-from src.reporting.cell_names import short_cells
+from src.reporting.cell_figures import cell_figure, histogram_figure, short_cells
 from src.runtime.seeds import keyed_generator
 from src.spaces.cell_space import CellSpace
-from src.spaces.collapse import collapse_measures, operation_histogram
+from src.spaces.collapse import collapse_measures
 from src.spaces.derivation import derive
 
 MODES = ("joint", "bilevel")
@@ -83,7 +81,7 @@ class CellSearch(SearchModule):
         self.arch_fraction = check_range("method.arch.fraction", arch_fraction, 0.01, 0.9)
         self.rule = check_choice("method.derivation.rule", rule, RULES)
         self.control_names = check_choices("method.controls", controls, CONTROLS)
-        check_flag("method.supernet.normalise_outputs", normalise_outputs)
+        check_flag("method.cells.normalise_outputs", normalise_outputs)
         check_flag("method.weights.variational", variational)
         self.retrain_variational = check_flag("method.retrain_variational", retrain_variational)
         self._retrain_settings = dict(retrain_settings or {})
@@ -261,8 +259,7 @@ class CellSearch(SearchModule):
             (f"{name} cell".capitalize(), "As derived after the last epoch.", cell_figure(last[key], f"{name} cell"))
             for key, name in (("normal", "normal"), ("reduce", "reduction"))
         ]
-        shares = [(c.step + 1, operation_histogram(c.architecture, self.space.operations)) for c in self.candidates]
-        history = histogram_figure(shares)
+        history = histogram_figure([candidate.architecture for candidate in self.candidates])
         caption = "How often each operation stands in the genotype that would be derived after each epoch."
         return [*drawn, ("Operations of the genotype", caption, history), *super().report_figures()]
 

@@ -150,7 +150,7 @@ class CellSpace:
     ) -> dict[str, Any]:
         """The model config of the super-net of this space. None: as the base has it; reductions of another number of
         layers than the base has: at a third and two thirds of them."""
-        check_flag("method.supernet.normalise_outputs", normalise_outputs)
+        check_flag("method.cells.normalise_outputs", normalise_outputs)
         own = self.arguments
         layers = own["layers"] if layers is None else layers
         if reductions is None and layers == own["layers"]:
