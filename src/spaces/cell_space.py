@@ -79,6 +79,11 @@ class CellSpace:
         self.nodes = counts[0] if nodes is None else check_whole("method.space.nodes", nodes, 1)
         self.edges = cell_edges(self.nodes)
         self.arguments = {**_DEFAULTS, **{key: value for key, value in inner.items() if key != "_target_"}}
+        if self.arguments["in_channels"] != self.input_shape[0]:
+            raise UserError(
+                f"model.in_channels={self.arguments['in_channels']} is not allowed; of the images here it is "
+                f"{self.input_shape[0]}"
+            )
         flags = {name: self.arguments[name] for name in ("affine", "pool_norm")}
         options = {**flags, "skip_norm": self.arguments["normalise_outputs"]}
         least = {cell: [[["skip_connect", 0]]] * self.nodes for cell in CELL_TYPES}

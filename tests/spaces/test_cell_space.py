@@ -62,7 +62,7 @@ def test_costs_of_cells_that_are_never_drawn_are_exact_too():
 
 def test_the_cells_of_darts_have_their_published_number_of_parameters():
     """In figures of DARTS (https://arxiv.org/abs/1806.09055): 3.3 M for CIFAR-10 at 36 channels and 20 cells."""
-    space = CellSpace({"_target_": NETWORK, "genotype": "DARTS_V2"}, (3, 32, 32))
+    space = CellSpace({"_target_": NETWORK, "genotype": "DARTS_V2"}, (3, 8, 8))
     assert space.params(space.start) == 3_349_342
 
 
@@ -123,6 +123,7 @@ def test_the_super_net_is_as_large_as_the_base_unless_told_otherwise():
         (BASE, {"operations": ["none"]}, r"method.space.operations=\['none'\] is not allowed"),
         (BASE, {"operations": ["sep_conv"]}, r"method.space.operations='sep_conv' is not known"),
         (BASE, {"nodes": 0}, r"method.space.nodes=0"),
+        ({**BASE, "in_channels": 3}, {}, "model.in_channels=3 is not allowed; of the images here it is 1"),
         ({**BASE, "chanels": 4}, {}, r"no argument 'chanels'; did you mean 'channels'"),
         ({**BASE, "genotype": {**DARTS_V2, "reduce": DARTS_V2["reduce"][:3]}}, {}, "have 4 and 3 nodes: give method"),
     ],
