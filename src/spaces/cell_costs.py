@@ -6,6 +6,7 @@ What is left is fixed as long as cells put all their nodes into their output: st
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import combinations
 from math import prod
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from src.networks.cell_network import CellNetwork
 from src.networks.cell_operations import NONE, cell_operation
 from src.networks.genotypes import CELL_TYPES, cell_edges
+from src.spaces.cost_table import CostTable
 from src.spaces.operation_costs import Cost, halved
 
 
@@ -57,6 +59,32 @@ def cell_costs(
         own = torch.tensor([rows[outer] for outer in places], dtype=torch.float64)
         table[:, int(reduces)] += own.permute(2, 0, 1)
     return torch.tensor(_fixed_cost(network, input_shape), dtype=torch.float64), table
+
+
+def node_options(edges: Sequence[tuple[int, int]], operations: Sequence[str]) -> list[Tensor]:
+    """Of each node all that it may have, (P, 2) int64: inputs from two states, as places edge * O + operation.
+
+    `none` is no option.
+    """
+    real = torch.tensor([number for number, name in enumerate(operations) if name != NONE])
+    pairs = torch.cartesian_prod(real, real).reshape(-1, 2)
+    found = []
+    for node in sorted({node for node, _ in edges}):
+        own = [edge for edge, (reader, _) in enumerate(edges) if reader == node]
+        firsts = torch.tensor(list(combinations(own, 2))) * len(operations)
+        found.append((firsts[:, None] + pairs).flatten(0, 1))
+    return found
+
+
+def choice_table(fixed: Tensor, table: Tensor, options: Sequence[Tensor]) -> CostTable:
+    """The costs of the L = T x nodes choices of an option, the nodes of the normal cell first."""
+    cells, nodes = table.shape[1], len(options)
+    costs = torch.zeros(len(table), cells, nodes, max(map(len, options)), dtype=torch.float64)
+    allowed = torch.zeros(costs.shape[1:], dtype=torch.bool)
+    for node, own in enumerate(options):
+        costs[:, :, node, : len(own)] = table.flatten(2)[..., own].sum(-1)
+        allowed[:, node, : len(own)] = True
+    return CostTable(("macs", "params"), fixed, costs.flatten(1, 2), allowed.flatten(0, 1))
 
 
 def _fixed_cost(network: CellNetwork, input_shape: Sequence[int]) -> Cost:

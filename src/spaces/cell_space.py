@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -15,8 +14,7 @@ from src.networks.cell_supernet import CellSupernet
 from src.networks.genotypes import CELL_TYPES, cell_edges, checked_genotype
 from src.runtime.build import network_from
 from src.spaces.cell_configs import inner_config, plain_genotype, with_genotype
-from src.spaces.cell_costs import cell_costs, total_cost
-from src.spaces.cost_table import CostTable
+from src.spaces.cell_costs import cell_costs, choice_table, node_options, total_cost
 from src.spaces.space import Band, Genotype, admissible_band
 from src.spaces.uniform_feasible import uniform_within
 
@@ -73,8 +71,8 @@ class CellSpace:
         counts = [len(self.start[cell]) for cell in CELL_TYPES]
         if nodes is None and counts[0] != counts[1]:
             raise UserError(
-                f"the cells of the model have {counts[0]} and {counts[1]} nodes: give method.space.nodes, of which all "
-                "cells of the search have as many"
+                f"the cells of the model have {counts[0]} and {counts[1]} nodes: give one whose cells have as many, or "
+                "method.space.nodes where the method has it"
             )
         self.nodes = counts[0] if nodes is None else check_whole("method.space.nodes", nodes, 1)
         self.edges = cell_edges(self.nodes)
@@ -88,29 +86,12 @@ class CellSpace:
         options = {**flags, "skip_norm": self.arguments["normalise_outputs"]}
         least = {cell: [[["skip_connect", 0]]] * self.nodes for cell in CELL_TYPES}
         self.fixed, self.table = cell_costs(self._network(least), options, self.input_shape, self.operations)
-        self._options = [self._options_of(node) for node in range(self.nodes)]
-        self.costs = self._cost_table()
+        self._options = node_options(self.edges, self.operations)
+        self.costs = choice_table(self.fixed, self.table, self._options)
 
     def _network(self, genotype: Mapping[str, Any]) -> CellNetwork:
         with torch.device("meta"):
             return CellNetwork(**{**self.arguments, "genotype": genotype})
-
-    def _options_of(self, node: int) -> Tensor:
-        """(P, 2) int64: all that a node may have; of each option the places edge * O + operation of its two inputs."""
-        edges = [edge for edge, (own, _) in enumerate(self.edges) if own == node]
-        real = torch.tensor([number for number, name in enumerate(self.operations) if name != NONE])
-        pairs = torch.tensor(list(combinations(edges, 2))) * len(self.operations)
-        return (pairs[:, None] + torch.cartesian_prod(real, real).reshape(-1, 2)[None]).flatten(0, 1)
-
-    def _cost_table(self) -> CostTable:
-        most, blocks = max(map(len, self._options)), len(CELL_TYPES) * self.nodes
-        table, allowed = torch.zeros(2, blocks, most, dtype=torch.float64), torch.zeros(blocks, most, dtype=torch.bool)
-        for block in range(blocks):
-            cell, node = divmod(block, self.nodes)
-            options = self._options[node]
-            table[:, block, : len(options)] = self.table[:, cell].flatten(1)[:, options].sum(-1)
-            allowed[block, : len(options)] = True
-        return CostTable(("macs", "params"), self.fixed, table, allowed)
 
     # genotypes, choices and masks
 

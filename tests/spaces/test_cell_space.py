@@ -125,7 +125,7 @@ def test_the_super_net_is_as_large_as_the_base_unless_told_otherwise():
         (BASE, {"nodes": 0}, r"method.space.nodes=0"),
         ({**BASE, "in_channels": 3}, {}, "model.in_channels=3 is not allowed; of the images here it is 1"),
         ({**BASE, "chanels": 4}, {}, r"no argument 'chanels'; did you mean 'channels'"),
-        ({**BASE, "genotype": {**DARTS_V2, "reduce": DARTS_V2["reduce"][:3]}}, {}, "have 4 and 3 nodes: give method"),
+        ({**BASE, "genotype": {**DARTS_V2, "reduce": DARTS_V2["reduce"][:3]}}, {}, "have 4 and 3 nodes: give one"),
     ],
 )
 def test_what_cannot_be_searched_is_told(base, options, message):
