@@ -33,6 +33,8 @@ class VariationalLayer:
             "weights": the live weights, once for the whole batch. "local": the outputs, as in training.
     """
 
+    like_weight = ("log_sigma2", "kept")  # what src.graph resizes along with the weight
+
     weight: Tensor
     log_sigma2: nn.Parameter
     kept: Tensor

@@ -27,8 +27,9 @@ class Product:
     ) -> tuple[Tensor | None, ...]:
         """The gradients in x (by way of the mean), x^2, theta, sigma^2 and bias; needs: in x, theta, sigma^2, bias."""
         to_x, to_theta, to_sigma, to_bias = needs
-        x_grad, theta_grad, bias_grad = self.backward(mean_grad, x, theta, [to_x, to_theta, to_bias])
+        # in this order x^2 is gone when the gradient in x takes memory
         square_grad, sigma_grad, _ = self.backward(variance_grad, x * x, sigma2, [to_x, to_sigma, False])
+        x_grad, theta_grad, bias_grad = self.backward(mean_grad, x, theta, [to_x, to_theta, to_bias])
         return x_grad, square_grad, theta_grad, sigma_grad, bias_grad
 
 

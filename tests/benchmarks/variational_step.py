@@ -6,7 +6,7 @@ python -m tests.benchmarks.variational_step --device cuda --channels-last
 
 A step is forward, cross-entropy, backward and SGD with momentum; in the variational one the gradient of the KL is added
 and Adam moves log sigma^2, as the callback VariationalTraining does. Both are timed in turns, so that other work on the
-machine slows both; told are medians, and the median of the ratios. 
+machine slows both; told are medians, and the median of the ratios.
 `cell H` is a stack like a DARTS cell: 16 channels, at H x H, of ReLU, depthwise and 1x1
 convolutions and batch norm, with dilated ones among them.
 """
