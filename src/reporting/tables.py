@@ -101,7 +101,7 @@ def comparison_note(rows: Sequence[Mapping]) -> str | None:
 def comparison_table(rows: Sequence[Mapping], title: str | None = None) -> Table:
     """The rows of `comparison_cells` for a terminal; fits into 80 columns, where long names of networks wrap.
 
-    Non-zero parameters are shown where they read differently from the parameters.
+    Non-zero parameters, of several seeds the median, are shown where they read differently from the parameters.
     """
     cells = comparison_cells(_printed(rows))
     columns = {}
@@ -126,6 +126,8 @@ def _printed(rows: Sequence[Mapping]) -> list[dict]:
     )
     if all(found <= {*given, quantities.NOTHING} for found, given in zip(nonzero, whole, strict=True)):
         left_out.add("nonzero")
+    else:
+        rows = [row | {"nonzero": quantities.middle(_runs(row.get("nonzero")))} for row in rows]
     return [{key: value for key, value in row.items() if key not in left_out} for row in rows]
 
 

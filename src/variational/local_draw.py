@@ -49,9 +49,10 @@ class LocalDraw(torch.autograd.Function):
         needs = ctx.needs_input_grad[:4]
         # slope is twice d out / d variance; d x^2 / d x = 2 x takes the half back, d sigma^2 has it below
         variance_grad = (grad * slope).to(x.dtype)
-        x_grad, square_grad, theta_grad, sigma_grad, bias_grad = ctx.product.moments_backward(
-            x, theta, sigma2.to(x.dtype), grad, variance_grad, needs
-        )
+        with torch.autocast(x.device.type, enabled=False):  # which is on where backward is called inside it
+            x_grad, square_grad, theta_grad, sigma_grad, bias_grad = ctx.product.moments_backward(
+                x, theta, sigma2.to(x.dtype), grad, variance_grad, needs
+            )
         if needs[0]:
             x_grad = x_grad.addcmul_(x, square_grad)
         if needs[1] and mask is not None:
