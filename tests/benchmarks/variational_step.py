@@ -7,8 +7,8 @@ python -m tests.benchmarks.variational_step --device cuda --channels-last
 A step is forward, cross-entropy, backward and SGD with momentum; in the variational one the gradient of the KL is added
 and Adam moves log sigma^2, as the callback VariationalTraining does. Both are timed in turns, so that other work on the
 machine slows both; told are medians, and the median of the ratios.
-`cell H` is a stack like a DARTS cell: 16 channels, at H x H, of ReLU, depthwise and 1x1
-convolutions and batch norm, with dilated ones among them.
+`cell H` is a stack of the operations of a DARTS cell at H x H, 16 channels; `supernet` a super-net of 3 cells with all
+operations, 8 channels, on images of 28 x 28, its gates fixed.
 """
 
 import argparse
@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from src.networks.cell_operations import OPERATIONS
+from src.networks.cell_supernet import CellSupernet
 from src.networks.lenet import LeNet300100
 from src.networks.resnet import resnet20
 from src.variational.conversion import variational, variational_layers
@@ -45,21 +47,36 @@ def cell() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS, 10))
 
 
+class Supernet(nn.Module):
+    """A super-net whose gates are all 1 / 7."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        operations = [name for name in OPERATIONS if name != "none"]
+        self.network = CellSupernet(operations, channels=8, layers=3, in_channels=1, reductions=[1])
+        self.register_buffer("gates", torch.full((2, len(self.network.edges), len(operations)), 1 / len(operations)))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images, self.gates)
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "cell 8": (cell, (CHANNELS, 8, 8)),
     "cell 16": (cell, (CHANNELS, 16, 16)),
     "cell 32": (cell, (CHANNELS, 32, 32)),
+    "supernet": (Supernet, (1, 28, 28)),
     "resnet20": (resnet20, (3, 32, 32)),
     "lenet_300_100": (LeNet300100, (1, 28, 28)),
 }
 
 
-def step_of(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> Callable[[], None]:
+def step_of(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, adam_too: bool) -> Callable[[], None]:
     model.train()
     layers = list(variational_layers(model).values())
     rates = [layer.log_sigma2 for layer in layers]
     own = {id(rate) for rate in rates}
-    optimizer = torch.optim.SGD([p for p in model.parameters() if id(p) not in own], lr=1e-3, momentum=0.9)
+    others = [p for p in model.parameters() if id(p) not in own]
+    optimizer = torch.optim.Adam(others, lr=1e-3) if adam_too else torch.optim.SGD(others, lr=1e-3, momentum=0.9)
     adam = torch.optim.Adam(rates, lr=1e-3, foreach=True) if layers else None
 
     def add_kl() -> None:
@@ -100,6 +117,7 @@ def main() -> None:
     options.add_argument("networks", nargs="*", default=[], help=", ".join(NETWORKS))
     options.add_argument("--batch", type=int, default=64)
     options.add_argument("--steps", type=int, default=20)
+    options.add_argument("--adam", action="store_true", help="Adam in place of SGD for the weights, in both")
     options.add_argument("--device", default="cpu")
     options.add_argument("--channels-last", action="store_true")
     chosen = options.parse_args()
@@ -112,7 +130,7 @@ def main() -> None:
         targets = torch.randint(10, (chosen.batch,)).to(chosen.device)
         model = build()
         both = [model, variational(model)]
-        steps = [step_of(own.to(chosen.device, memory_format=form), images, targets) for own in both]
+        steps = [step_of(own.to(chosen.device, memory_format=form), images, targets, chosen.adam) for own in both]
         taken = [[timed(step, chosen.device) for step in steps] for _ in range(chosen.steps + 3)][3:]  # 3 warm up
         plain, ours = (statistics.median(own) for own in zip(*taken, strict=True))
         ratio = statistics.median(one / other for other, one in taken)
