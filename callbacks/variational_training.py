@@ -26,8 +26,8 @@ class VariationalTraining(pl.Callback):
     The gradient of gamma(t) / N * KL is added once an optimizer step, after DDP has averaged the gradients of the data
     and float16 was unscaled, and before clipping, which acts on theta only. N: the training images of the fit.
 
-    Phases, that begin with an epoch: warm-up (no noise, no KL, log sigma^2 rests), a linear ramp of the KL, the full KL,
-    and masked fine-tuning: weights whose log alpha has reached the threshold are 0 for good, the others are trained on
+    Phases, that begin with an epoch: warm-up (no noise, no KL, log sigma^2 rests), a linear ramp of the KL, the full
+    KL, and masked fine-tuning: weights whose log alpha has reached the threshold are 0 for good, the others are trained on
     without noise and without KL. There sigma follows theta such that alpha stays, so that the kept weights remain live
     and Monte-Carlo prediction is defined; but they were not trained with that noise: for Monte-Carlo prediction give
     finetune=0, then the mask is taken by evaluation itself.
