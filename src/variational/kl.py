@@ -48,7 +48,7 @@ def ard_slope(log_alpha: Tensor) -> Tensor:
 def sparse_vd_slope(log_alpha: Tensor) -> Tensor:
     """d `sparse_vd_kl` / d log alpha."""
     k1, k2, k3 = FIT
-    share = (k2 + k3 * log_alpha).sigmoid_()
+    share = (-(k2 + k3 * log_alpha)).sigmoid_()  # small where the slope is, so that 1 - share loses nothing
     return ard_slope(log_alpha).sub_(share * (1 - share), alpha=k1 * k3)
 
 

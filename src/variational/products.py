@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-FUSED_SIZE = 2**16  # numbers in the input up to which one convolution is faster than two
+FUSED_SIZE = 2**16  # numbers in the input up to which one depthwise convolution is faster than two
 
 
 class Product:
@@ -52,11 +52,11 @@ class MatrixProduct(Product):
 class Convolution(Product):
     """That of a convolution with zeros around: (B, I, H, W) and (O, I / groups, k, k) -> (B, O, H', W').
 
-    Mean and variance of small inputs come from one convolution of [x, x^2] with [theta, sigma^2] in twice as many
-    groups. Its results are those of two, bit for bit, for kernels above 1x1 (on the CPU). It saves the set-up of a
-    convolution and costs copies: measured on a CPU, forward and backward take 0.62 to 0.98 of the time of two for up to
-    2^16 numbers in the input (depthwise least, dense 3x3 of 64 channels most), and 0.92 to 1.7 above. For 1x1, two
-    groups run on a slower path, up to 2.8 times.
+    Mean and variance of a small depthwise convolution come from one convolution of [x, x^2] with [theta, sigma^2] in
+    twice as many groups; on the CPU its results are those of two, bit for bit. It saves the set-up of a convolution and
+    costs copies: measured on a CPU, forward and backward take 0.62 to 0.98 of the time of two for up to 2^16 numbers in
+    the input, 0.92 to 1.4 above. Dense ones gain less (0.66 to 1.7), as two groups run on another path whose sums
+    differ in the last bit, and 1x1 lose, up to 2.8 times.
     """
 
     stride: tuple[int, ...]
@@ -77,7 +77,8 @@ class Convolution(Product):
 
     def fuses(self, x: Tensor, weight: Tensor) -> bool:
         """Whether one convolution is taken for both; not in channels_last, where the halves do not lie together."""
-        return x.numel() <= FUSED_SIZE and weight[0, 0].numel() > 1 and x.is_contiguous()
+        depthwise = self.groups > 1 and weight.shape[1] == 1 and weight[0, 0].numel() > 1
+        return depthwise and x.numel() <= FUSED_SIZE and x.is_contiguous()
 
     def moments(self, x: Tensor, theta: Tensor, sigma2: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         if not self.fuses(x, theta):
