@@ -38,11 +38,14 @@ def search(config: DictConfig) -> None:
         channels_last=config.trainer.channels_last,
     )
     state = prepare.run_state(config, folder)
-    recipe = Recipe.from_config(config.retrain, config.trainer, task, state, "retrain.")
+    monte_carlo = config.export.get("monte_carlo", 0)
+    recipe = Recipe.from_config(config.retrain, config.trainer, task, state, "retrain.", monte_carlo)
     # the ranks are compared before the method's callbacks may put a fresh network in the place of the trained one
     first = {"ranks_agree": config.callbacks.get("ranks_agree")}
     callbacks = prepare.build_callbacks(first, config.method.callbacks, config.callbacks)
-    alike = {name: config.callbacks.get(name) for name in ("ranks_agree", "run_checkpoint", "search_progress")}
+    shared = {name: config.callbacks.get(name) for name in ("ranks_agree", "run_checkpoint", "search_progress")}
+    alike = bind(prepare.build_callbacks, shared, config.retrain.get("callbacks", {}))  # new ones for each training
+    alike()  # a mistake in one of them is told now
 
     with prepare.open_loggers(config, folder, f"{config.method.name}-{name}-{data.name}") as loggers:
         trainer = make_trainer(
@@ -53,11 +56,11 @@ def search(config: DictConfig) -> None:
             unused_parameters=module.unused_parameters,
         )
         module.search(trainer, data, state.checkpoint())
-        rows, network = module.compare(recipe, name, data, loggers, bind(prepare.build_callbacks, alike))
+        rows, network = module.compare(recipe, name, data, loggers, alike)
         if trainer.is_global_zero:
             if "pareto_report" in callbacks:
                 callbacks["pareto_report"].write(module, rows)
-            write_results(folder, rows, network, data, config.export.formats)
+            write_results(folder, rows, network, data, config.export.formats, monte_carlo)
             state.forget_results()
             print(f"\n{module.remark()}\nrun folder: {folder}")
 

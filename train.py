@@ -14,7 +14,7 @@ def train(config: DictConfig) -> None:
     """One run: a training from scratch, or from given weights; a test; the exported programs."""
     # torch and Lightning are imported once the command line has been checked: a typo is answered at once
     from src.errors import check_range
-    from src.methods.final_training import Recipe, table_row
+    from src.methods.final_training import Recipe, check_monte_carlo, table_row
     from src.runtime import preparation as prepare
     from src.runtime.architecture import save_architecture
     from src.runtime.results import write_results
@@ -24,7 +24,10 @@ def train(config: DictConfig) -> None:
     weights = prepare.weights_file(config)
     check_range("epochs", config.epochs, 1)
     state = prepare.run_state(config, folder)
-    recipe = Recipe.from_config(config, config.trainer, prepare.prepared_task(config, data), state)
+    monte_carlo = config.export.get("monte_carlo", 0)
+    check_monte_carlo(monte_carlo, architecture)
+    task = prepare.prepared_task(config, data)
+    recipe = Recipe.from_config(config, config.trainer, task, state, monte_carlo=monte_carlo)
     callbacks = list(prepare.build_callbacks(config.callbacks).values())
 
     with prepare.open_loggers(config, folder, f"train-{name}-{data.name}") as loggers:
@@ -40,7 +43,7 @@ def train(config: DictConfig) -> None:
         if trained.is_global_zero:
             save_architecture(folder / "architecture.yaml", architecture)
             rows = [table_row(name, architecture, data.input_shape, [trained])]
-            write_results(folder, rows, trained.network, data, config.export.formats)
+            write_results(folder, rows, trained.network, data, config.export.formats, monte_carlo)
             state.forget_results()
             print(f"\nrun folder: {folder}")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from src.reporting.cell_figures import gates_figure, live_figure
 from torch import Tensor
 
 from src.errors import UserError, check_range, check_whole
 from src.methods.vinnas import Vinnas
+from src.reporting.cell_figures import gates_figure, live_figure
 from src.variational.pruning import dropped, ramp
 
 
@@ -134,7 +134,7 @@ class DropoutPruning(pl.Callback):
             self._drop(pl_module)
         gates = pl_module.gates
         self._history.append((int(gates.live.sum()), pl_module.gamma))
-        left, divergence = float(gates.live.sum()), float(gates.kl(pl_module.kl))
+        left, divergence = float(gates.live.sum()), float(gates.kl(pl_module.kl).detach())
         values = {"operations_left": left, "kl": divergence, "gamma": pl_module.gamma}
         for name, value in values.items():
             pl_module.log(f"structure/{name}", value, sync_dist=trainer.world_size > 1)
@@ -166,7 +166,11 @@ class DropoutPruning(pl.Callback):
                 "it is noise. Those that were dropped are crossed out.",
                 heat,
             ),
-            ("Operations left", "After each epoch, beside the weight of the KL.", live_figure(left, gammas)),
+            (
+                "Operations left",
+                "Live operations of both cells after each epoch, beside the weight of KL(z) in nats an image.",
+                live_figure(left, gammas),
+            ),
         ]
 
     def state_dict(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class SearchProgress(ProgressBar):
     The module may offer `phase()`, a short text such as "trial 2/6", and `candidates`, the list of what was evaluated;
     with `many_candidates = True` not each of them gets a line. `progress()` gives (done, total) candidates while they
     are evaluated without training, None else, `best_so_far` (error, MACs) before the first of them, and `doing` says
-    in words what is predicted.
+    in words what is predicted. Of a module without `phase()` callbacks may say theirs, as an attribute `phase`.
     Without candidates the best is the lowest "val/error" (in percent) that was logged. A `prefix` of the module, for
     example "found/", stands before the names of its metrics and says in the bar which network is trained.
 
@@ -225,6 +225,8 @@ class SearchProgress(ProgressBar):
             phase = {"test": "testing", "validate": "validating"}.get(doing, named)
             return ProgressState(phase, done=self._done, total=self._total)
         phase = f"training {getattr(pl_module, 'prefix', '').rstrip('/')}".strip()
+        told = [text for text in (getattr(callback, "phase", "") for callback in trainer.callbacks) if text]
+        phase = ", ".join([phase, *told])
         if callable(getattr(pl_module, "phase", None)):
             phase = str(pl_module.phase())
         evaluated = pl_module.progress() if callable(getattr(pl_module, "progress", None)) else None

@@ -17,7 +17,7 @@ from src.errors import UserError, check_choice, check_range
 from src.methods.training_module import TrainingModule
 from src.variational.conversion import variational_layers
 from src.variational.kl import KLS
-from src.variational.training import FINE_TUNING, WARM_UP, kl_gradients, kl_sum, log_sigma2_of, phases
+from src.variational.training import FINE_TUNING, FULL, RAMP, WARM_UP, kl_gradients, kl_sum, log_sigma2_of, phases
 
 
 class VariationalTraining(pl.Callback):
@@ -26,7 +26,7 @@ class VariationalTraining(pl.Callback):
     The gradient of gamma(t) / N * KL is added once an optimizer step, after DDP has averaged the gradients of the data
     and float16 was unscaled, and before clipping, which acts on theta only. N: the training images of the fit.
 
-    Phases, that begin with an epoch: warm-up (noise, no KL, log sigma^2 rests), a linear ramp of the KL, the full KL,
+    Phases, that begin with an epoch: warm-up (no noise, no KL, log sigma^2 rests), a linear ramp of the KL, the full KL,
     and masked fine-tuning: weights whose log alpha has reached the threshold are 0 for good, the others are trained on
     without noise and without KL. There sigma follows theta such that alpha stays, so that the kept weights remain live
     and Monte-Carlo prediction is defined; but they were not trained with that noise: for Monte-Carlo prediction give
@@ -96,7 +96,7 @@ class VariationalTraining(pl.Callback):
         if self.phase == FINE_TUNING:
             self._adam = self._saved = None
         for layer in self._layers:
-            layer.noisy = self.phase != FINE_TUNING
+            layer.noisy = self.phase in (RAMP, FULL)  # the noise that weights begin with would only double the cost
 
     def _take(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         """Takes up the network of the fit, with a new Adam or the one of the checkpoint."""

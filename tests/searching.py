@@ -7,21 +7,28 @@ import pytorch_lightning as pl
 import torch
 
 from callbacks.architecture_steps import ArchitectureSteps
+from callbacks.cell_derivation import CellDerivation
 from callbacks.channel_rescaling import ChannelRescaling
+from callbacks.dropout_pruning import DropoutPruning
 from callbacks.flops_bin_sampling import FlopsBinSampling
 from callbacks.random_sampling import RandomSampling
 from callbacks.rank_measurement import RankMeasurement
 from callbacks.space_proposal import SpaceProposal
+from callbacks.variational_training import VariationalTraining
 from callbacks.vital_first import VitalFirst
 from callbacks.width_search import WidthSearch
 from src.data.digits import DigitsData
 from src.methods.cafenet import CafeNet
+from src.methods.cell_search import CellSearch
 from src.methods.conet import CONet
+from src.methods.darts import Darts, darts_space
 from src.methods.hournas import HourNAS
 from src.methods.random_search import RandomSearch
+from src.methods.vinnas import Vinnas
 from src.runtime.schedules import cosine
 from src.runtime.trainer import make_trainer
 from src.spaces.bin_space import BinSpace
+from src.spaces.cell_space import CellSpace
 from src.spaces.operation_space import OperationSpace
 from src.spaces.widths import WidthSpace
 from src.tasks.classification import Classification
@@ -128,6 +135,49 @@ def run_hournas(module: HourNAS, *more: pl.Callback, checkpoint: str | None = No
     """A HourNAS search on the CPU; returns its trainer."""
     steps = ArchitectureSteps(**{"lr": 0.1, **steps})
     callbacks = [SpaceProposal(proposals=2, steps=200, tau_start=2.0), steps, VitalFirst(), *more]
+    trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, callbacks)
+    module.search(trainer, digits(), checkpoint)
+    return trainer
+
+
+CELLS = {
+    "_target_": "src.networks.cell_network.CellNetwork",
+    "genotype": {
+        "normal": [[["sep_conv_3x3", 0], ["skip_connect", 1]], [["sep_conv_3x3", 1], ["max_pool_3x3", 2]]],
+        "reduce": [[["max_pool_3x3", 0], ["skip_connect", 1]], [["skip_connect", 2], ["max_pool_3x3", 0]]],
+    },
+    "channels": 4,
+    "layers": 3,
+    "reductions": [1],
+    "num_classes": 10,
+    "in_channels": 1,
+}
+CELL_OPERATIONS = ["max_pool_3x3", "skip_connect", "sep_conv_3x3"]
+
+
+def vinnas(seed: int = 0, **options) -> Vinnas:
+    """Three operations for the five edges of tiny cells."""
+    space = partial(CellSpace, operations=CELL_OPERATIONS)
+    options = {"base": CELLS, "input_shape": (1, 8, 8), "space": space, "epochs": 4, **options}
+    return Vinnas(seed=seed, **{**settings(), **options})
+
+
+def darts(seed: int = 0, **options) -> Darts:
+    """The same, and `none`, under a softmax."""
+    space = partial(darts_space, operations=["none", *CELL_OPERATIONS])
+    options = {"base": CELLS, "input_shape": (1, 8, 8), "space": space, "epochs": 2, **options}
+    return Darts(seed=seed, **{**settings(), **options})
+
+
+def run_cells(module: CellSearch, *more: pl.Callback, checkpoint: str | None = None, **pruning) -> pl.Trainer:
+    """A search over cells on the CPU; returns its trainer."""
+    callbacks: list[pl.Callback] = [ArchitectureSteps(lr=0.05)]
+    if isinstance(module, Vinnas):
+        # so strong and so fast that operations go within a few epochs
+        pruning = {"gamma": 0.1, "warmup": 0.25, "ramp": 0.25, "lr_theta": 0.02, "lr_log_sigma2": 0.3, **pruning}
+        weights = VariationalTraining(gamma=0.01, warmup=0.25, ramp=0.25, finetune=0)
+        callbacks += [weights, DropoutPruning(**pruning)]
+    callbacks += [CellDerivation(), *more]
     trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, callbacks)
     module.search(trainer, digits(), checkpoint)
     return trainer

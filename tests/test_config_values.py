@@ -30,7 +30,11 @@ ACCEPTED = [
     ([None], "architecture data.num_classes data.channels data.image_size data.augment method.init_width"),
     ([None], "scheduler._target_ trainer.precision trainer.threads logger.tags logger.mode weights"),
     ([None], "callbacks.candidate_history callbacks.pareto_report callbacks.architecture_export"),
-    ([None], "callbacks.run_checkpoint callbacks.ranks_agree"),
+    ([None], "callbacks.run_checkpoint callbacks.ranks_agree callbacks.variational_training"),
+    ([0], "callbacks.variational_training.warmup callbacks.variational_training.ramp export.monte_carlo"),
+    ([0], "callbacks.variational_training.finetune"),
+    ([0, 1.5], "callbacks.variational_training.lr"),
+    ([0, 1.5, HUGE], "callbacks.variational_training.gamma"),
     ([None], "callbacks.search_progress method.callbacks.channel_rescaling"),
     ([None, 0], "data.augment.crop data.augment.cutout"),
     ([None, HUGE], "data.limit method.max_width trainer.limit_train_batches trainer.limit_val_batches"),
@@ -58,7 +62,11 @@ ACCEPTED = [
 ]
 RIGHT = {key: values for values, keys in ACCEPTED for key in keys.split()}
 # The same setting a second time: the node reads it from the key that the user is meant to set.
-COPIES = {"method.module.": "method.", "method.callbacks.channel_rescaling.": "method."}
+COPIES = {
+    "retrain.callbacks.": "callbacks.",
+    "method.module.": "method.",
+    "method.callbacks.channel_rescaling.": "method.",
+}
 
 
 def accepted(key: str) -> list:

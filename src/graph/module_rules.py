@@ -44,17 +44,22 @@ def _bind_layer(
 ) -> None:
     """Ties the dimensions of the weight, {dim: (segments, divisor)}, the bias, and what a subclass adds.
 
-    A subclass may hold one number for each output (the gain of a weight-standardised convolution). One that holds more
-    (a mask) keeps its widths.
+    A subclass may hold one number for each output (the gain of a weight-standardised convolution), and names in
+    `like_weight` what has a number for each weight (the variances of a variational layer). One that holds more (a mask)
+    keeps its widths.
     """
     module, name = state.model.get_submodule(node.target), node.target
-    for dim, (segments, divisor) in sides.items():
-        state.bind(f"{name}.weight", dim, segments, divisor)
+    like_weight = ("weight", *getattr(module, "like_weight", ()))
+    for key in like_weight:
+        for dim, (segments, divisor) in sides.items():
+            state.bind(f"{name}.{key}", dim, segments, divisor)
     own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     for key, tensor in own:
-        if key != "weight" and tensor.dim() and tensor.numel() == len(tensor) == size:
+        if key in like_weight:
+            continue
+        if tensor.dim() and tensor.numel() == len(tensor) == size:
             state.bind(f"{name}.{key}", 0, outputs)
-        elif key != "weight" and tensor.numel() > 1:
+        elif tensor.numel() > 1:
             state.unknown.setdefault(f"{type(module).__name__} with {key}", name)
             for segments in (outputs, *(segments for segments, _ in sides.values())):
                 state.widths.freeze(segments, f"{name}.{key} has a shape of its own")

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_choice, check_choices, check_flag, check_range, check_whole
+from src.errors import check_choice, check_choices, check_flag, check_range, check_whole
 from src.methods.search_module import SearchModule
 from src.networks.frozen_statistics import frozen_statistics
 from src.reporting import quantities
@@ -81,7 +81,7 @@ class CellSearch(SearchModule):
         self.arch_fraction = check_range("method.arch.fraction", arch_fraction, 0.01, 0.9)
         self.rule = check_choice("method.derivation.rule", rule, RULES)
         self.control_names = check_choices("method.controls", controls, CONTROLS)
-        check_flag("method.supernet.normalise_outputs", normalise_outputs)
+        check_flag("method.cells.normalise_outputs", normalise_outputs)
         check_flag("method.weights.variational", variational)
         self.retrain_variational = check_flag("method.retrain_variational", retrain_variational)
         self._retrain_settings = dict(retrain_settings or {})
@@ -208,7 +208,7 @@ class CellSearch(SearchModule):
         return self.epochs
 
     def _config(self, genotype: Mapping[str, Any], variational: bool = True) -> dict[str, Any]:
-        config = self.space.config(genotype)
+        config = _unwrapped(self.space.config(genotype))
         return _wrapped(config, self._retrain_settings) if variational and self.retrain_variational else config
 
     def architecture(self) -> dict[str, Any]:
@@ -276,6 +276,9 @@ class CellSearch(SearchModule):
 
 def _wrapped(config: dict[str, Any], variational: Mapping[str, Any]) -> dict[str, Any]:
     """The model config of a network with variational weights."""
-    if config["_target_"] == VARIATIONAL:
-        raise UserError("the model has variational weights already")
     return {"_target_": VARIATIONAL, "model": config, **variational}
+
+
+def _unwrapped(config: dict[str, Any]) -> dict[str, Any]:
+    """The model config of the same network with plain weights: the base may be one that a search has found."""
+    return _unwrapped(config["model"]) if config["_target_"] == VARIATIONAL else config

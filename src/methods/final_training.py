@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ from src.runtime.preparation import partial
 from src.runtime.ranks.stopping import stop_if_told
 from src.runtime.seeds import seeded
 from src.runtime.trainer import make_trainer
+from src.variational.conversion import deterministic, variational_layers
+from src.variational.counting import nonzero_parameters
+from src.variational.monte_carlo import MonteCarlo
+
+TRUST = ("nll", "ece", "entropy", "noise_entropy")  # of a test, where the task measures them
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class TrainedNetwork:
     """What a training gives: the network and what was measured. Errors in percent; NaN where nothing was trained.
 
     `macs`: of a cascade, the average over the test images; None: those of the network say all.
+    `trust`: of the test: nll, entropy and noise_entropy (nats), ece (percent), and where Monte-Carlo prediction was
+    tested monte_carlo_error (percent), monte_carlo_nll, ...; empty where the task does not measure them.
     """
 
     network: nn.Module
@@ -43,6 +50,7 @@ class TrainedNetwork:
     seconds: float
     is_global_zero: bool
     macs: float | None = None
+    trust: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Recipe:
         repeats: trainings of each network, with seeds s, s + 1, ...
         trainer: (callbacks, loggers, overrides) -> a Lightning Trainer.
         settings: of `TrainingModule`: task, optimizer, scheduler, ...
+        monte_carlo: of variational networks, also test the mean prediction of so many draws of the weights; 0: do not.
     """
 
     epochs: int
@@ -63,9 +72,12 @@ class Recipe:
     trainer: Callable[..., pl.Trainer]
     settings: dict[str, Any]
     state: RunState | None = None
+    monte_carlo: int = 0
 
     @classmethod
-    def from_config(cls, node: DictConfig, trainer: DictConfig, task, state: RunState, where: str = "") -> "Recipe":
+    def from_config(
+        cls, node: DictConfig, trainer: DictConfig, task, state: RunState, where: str = "", monte_carlo: int = 0
+    ) -> "Recipe":
         """From a config node with epochs, repeats (1 if absent), optimizer and scheduler, and the trainer's node.
 
         `where`: the place of `node` in the config, "retrain." say, for messages.
@@ -83,7 +95,7 @@ class Recipe:
         def new_trainer(*args, **overrides) -> pl.Trainer:
             return make_trainer(trainer, *args, **overrides)
 
-        return cls(node.epochs, repeats, new_trainer, settings, state)
+        return cls(node.epochs, repeats, new_trainer, settings, state, monte_carlo)
 
     def train(
         self,
@@ -111,7 +123,9 @@ class Recipe:
             check_cascade(self.settings["task"], test_only)
         checkpoint = self.state.checkpoint(part) if self.state else None
         checkpoint_io = self.state.checkpoint_io(part) if self.state else None
-        trainer = self.trainer(callbacks, loggers, checkpoint_io, max_epochs=self.epochs)
+        # masked fine-tuning leaves log sigma^2 without a gradient
+        unused = {"unused_parameters": True} if variational_layers(network) else {}
+        trainer = self.trainer(callbacks, loggers, checkpoint_io, max_epochs=self.epochs, **unused)
         module = TrainingModule(network, prefix=prefix, seed=seed, **self.settings)
         if test_only:
             trainer.validate(module, datamodule=data, verbose=False)
@@ -126,11 +140,24 @@ class Recipe:
         if isinstance(network, Cascade):
             measured["macs"] = measured_macs(network, data.input_shape)
         measured["test_error"] = float(trainer.callback_metrics[f"{prefix}test/error"])
+        measured["trust"] = _trust(trainer, prefix)
+        if self.monte_carlo and variational_layers(network):
+            measured["trust"] |= self._monte_carlo_test(trainer, network, data, seed, prefix)
         if self.state and trainer.is_global_zero and not test_only:
             weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
             self.state.keep_result(part, {**measured, "weights": weights})
         stop_if_told()
         return TrainedNetwork(network, **measured, is_global_zero=trainer.is_global_zero)
+
+    def _monte_carlo_test(
+        self, trainer: pl.Trainer, network: nn.Module, data: pl.LightningDataModule, seed: int, prefix: str
+    ) -> dict[str, float]:
+        prefix = f"{prefix}monte_carlo/"
+        module = TrainingModule(MonteCarlo(network, self.monte_carlo), prefix=prefix, seed=seed, **self.settings)
+        with seeded(seed, "monte carlo"):
+            trainer.test(module, datamodule=data, verbose=False)
+        measured = {"error": float(trainer.callback_metrics[f"{prefix}test/error"]), **_trust(trainer, prefix)}
+        return {f"monte_carlo_{name}": value for name, value in measured.items()}
 
     def _network(self, config: Mapping[str, Any], seed: int, weights: Path | None) -> nn.Module:
         with seeded(seed, "network", 0):
@@ -138,6 +165,21 @@ class Recipe:
         if weights is not None:
             load_weights(network, weights)
         return network
+
+
+def _trust(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
+    """What a test has just logged of `TRUST`."""
+    values = {name: trainer.callback_metrics.get(f"{prefix}test/{name}") for name in TRUST}
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def check_monte_carlo(samples: int, config: Mapping[str, Any]) -> None:
+    """Raises `UserError` where Monte-Carlo prediction is asked for of a network without variational weights."""
+    if samples and not variational_layers(network_from(config)):
+        raise UserError(
+            f"export.monte_carlo={samples} needs a network with variational weights: "
+            "wrap the model in src.variational.conversion.variational, or give export.monte_carlo=0"
+        )
 
 
 def compare(
@@ -172,12 +214,15 @@ def compare(
 def table_row(
     name: str, config: Mapping[str, Any], input_shape: tuple[int, int, int], runs: Sequence[TrainedNetwork]
 ) -> dict[str, Any]:
-    """A row of the final table: name, widths, parameters, MACs, and of each run its errors (%) and seconds.
+    """A row of the final table: name, widths, parameters, MACs, and of each run its errors (%), seconds and `trust`.
 
-    A cascade has no widths, and the MACs of each run are those that its test has measured.
+    A cascade has no widths, and the MACs of each run are those that its test has measured. `parameters` are those that
+    a prediction needs, without log sigma^2; `nonzero`, of each run, those of them that are not zero once the weights
+    that are not live are removed, batch norms and biases counted.
     """
-    network = network_from(config)
-    row = {"network": name, "width": None, "parameters": sum(p.numel() for p in network.parameters()), "macs": None}
+    network = deterministic(network_from(config))
+    row = {"network": name, "width": None, "parameters": sum(p.numel() for p in network.parameters())}
+    row |= {"nonzero": None, "macs": None}
     measured = ["val_error", "test_error", "seconds"]
     if isinstance(network, Cascade):
         measured.append("macs")
@@ -188,8 +233,11 @@ def table_row(
             row |= {"width": widths or None, "macs": int(cost_polynomial(graph).macs(widths))}
         except UserError as error:  # it can be trained all the same
             warnings.warn(f"widths and MACs are not in the table: {error}", stacklevel=2)
-    for key in measured:
-        values = [getattr(run, key) for run in runs]
+    columns = {key: [getattr(run, key) for run in runs] for key in measured}
+    columns["nonzero"] = [nonzero_parameters(run.network) for run in runs]
+    for key in dict.fromkeys(key for run in runs for key in run.trust):
+        columns[key] = [run.trust.get(key) for run in runs]
+    for key, values in columns.items():
         row[key] = values[0] if len(values) == 1 else values or None
     return row
 

@@ -13,6 +13,8 @@ from src.errors import UserError, check_flag
 from src.methods.trial_search import TrialSearch
 from src.reporting import quantities
 from src.reporting.candidates import Candidate, best_candidate
+from src.reporting.cell_figures import short_cells
+from src.reporting.operation_figures import short_operations
 from src.runtime.seeds import keyed_generator
 from src.spaces.space import Genotype, SearchSpace, admissible_band, macs_of_bound
 from src.spaces.widths import WidthSpace
@@ -115,6 +117,13 @@ class RandomSearch(TrialSearch):
 
     def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
         return self.space.config(candidate.architecture)
+
+    def candidate_cells(self, candidate: Candidate) -> dict[str, str]:
+        """What the table of candidates tells of a genotype that is not of widths."""
+        genotype = candidate.architecture
+        if "operations" in genotype and candidate.widths is None:
+            return {"operations": short_operations(genotype["operations"])}
+        return {"cells": short_cells(genotype)} if "normal" in genotype and candidate.widths is None else {}
 
     def remark(self) -> str:
         """How many candidates there were, what they cost, and how many of them did not train."""

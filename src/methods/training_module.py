@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
+from src.methods.noise_images import noise_entropy
 from src.runtime.ranks.agreement import gathered, rank, world_size
 from src.runtime.seeds import reseed
 from src.variational.conversion import variational_layers
@@ -20,7 +21,8 @@ class TrainingModule(pl.LightningModule):
 
     Args:
         network: (B, C, H, W) -> what the task takes, class scores (B, num_classes) say.
-        task: has `loss(outputs, targets)` and `metrics()`, a torchmetrics collection with "error" in percent.
+        task: has `loss(outputs, targets)` and `metrics()`, a torchmetrics collection with "error" in percent; it may
+            have `test_metrics()`, which take their place in a test, and `predictive_entropy(outputs)`.
         optimizer: parameters -> optimizer (a partial).
         scheduler: optimizer -> LR schedule (a partial). If it takes `total_steps` it is told them and steps with every
             batch, else with every epoch. None: a constant rate.
@@ -50,7 +52,7 @@ class TrainingModule(pl.LightningModule):
         self.optimizer, self.scheduler = optimizer, scheduler
         self.channels_last, self.prefix = channels_last, prefix
         self._compile = compile
-        self.val_metrics, self.test_metrics = task.metrics(), task.metrics()
+        self.val_metrics, self.test_metrics = task.metrics(), getattr(task, "test_metrics", task.metrics)()
         self._losses: dict[str, tuple[Tensor, int]] = {}
         self._epoch_values: dict[str, float] = {}  # what the last epoch of training gave
         self._more_values: dict[str, float] = {}  # of callbacks, to be logged with it
@@ -191,7 +193,7 @@ class TrainingModule(pl.LightningModule):
         self.val_error = float(self._log_epoch("val", self.val_metrics)["val/error"])
 
     def on_test_epoch_end(self) -> None:
-        self._log_epoch("test", self.test_metrics)
+        self._log_epoch("test", self.test_metrics, noise_entropy(self))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Keeps what an epoch that is not over has so far: each rank its own loss, to the last bit."""

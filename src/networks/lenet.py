@@ -47,7 +47,9 @@ class LeNet5(nn.Module):
         check_whole("model.image_size", image_size, 1)
         left = ((image_size - 4) // 2 - 4) // 2  # two 5x5 convolutions without padding, each followed by a pool
         if left < 1:
-            raise UserError(f"model.image_size={image_size} is too small for LeNet-5; it takes images of at least 16x16")
+            raise UserError(
+                f"model.image_size={image_size} is too small for LeNet-5; it takes images of at least 16x16"
+            )
         self.conv1 = nn.Conv2d(in_channels, 20, 5)
         self.conv2 = nn.Conv2d(20, 50, 5)
         self.pool = nn.MaxPool2d(2)

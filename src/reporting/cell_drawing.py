@@ -1,11 +1,11 @@
-"""A cell as a drawing, from plain data to a plotly figure."""
+"""The plan of a cell as a plotly figure."""
 
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
 from src.reporting.cell_names import is_parameter_free, short_operation, state_name
-from src.reporting.cell_plan import Plan, cell_plan
+from src.reporting.cell_plan import Plan
 from src.reporting.figure_style import BLUE, DARK, GREY, ORANGE, PURPLE, legend_above, styled
 
 _LINE = "#777777"
@@ -17,15 +17,8 @@ _KINDS = (  # of operations: name in the legend, names begin with, colour of the
 )
 
 
-def cell_figure(nodes: Sequence[Sequence], title: str, concat: Sequence[int] | None = None) -> go.Figure:
-    """A cell as a directed graph: wires are states, boxes operations; parameter-free ones are white and dashed.
-
-    Args:
-        nodes: of each node its inputs [operation, state]; an edge may have several operations.
-        title: above the drawing.
-        concat: the states that make the output; None: all nodes.
-    """
-    plan = cell_plan(nodes, range(2, 2 + len(nodes)) if concat is None else concat)
+def drawn(plan: Plan, title: str) -> go.Figure:
+    """The drawing of a plan; operations without parameters are white and dashed."""
     figure = styled(legend_above(go.Figure()), "", "", height=94 + round(88 * (plan.depth + 0.8)))
     xs, ys = [], []
     for wire in plan.wires:

@@ -1,12 +1,15 @@
-"""The figures of the gates of a search for cells, as pure functions from plain data to plotly figures."""
+"""The figures of a search for cells, as pure functions from plain data to plotly figures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from src.reporting.cell_drawing import drawn
 from src.reporting.cell_names import short_operation, state_name
+from src.reporting.cell_plan import cell_plan
 from src.reporting.figure_style import BLUE, DARK, GREY, ORANGE, PURPLE, QUALITATIVE, legend_above, styled
 
 _CELLS = ("normal", "reduce")
@@ -21,6 +24,29 @@ _OPERATIONS = (  # stacked in this order, so that parameter-free ones lie on top
     ("avg_pool_3x3", "#E69F00"),
     ("skip_connect", GREY),
 )
+
+
+def short_cells(genotype: Mapping[str, Iterable]) -> str:
+    """A genotype in a line: `normal: sep3(0) skip(1) | max(0) dil5(2); reduce: ...`, nodes divided by `|`.
+
+    In brackets the state that is read: 0 and 1 are the inputs of the cell, 2 + i is node i.
+    """
+    return "; ".join(f"{cell}: {_short_nodes(genotype[cell])}" for cell in ("normal", "reduce"))
+
+
+def _short_nodes(nodes: Iterable[Sequence]) -> str:
+    return " | ".join(" ".join(f"{short_operation(name)}({state})" for name, state in node) for node in nodes)
+
+
+def cell_figure(nodes: Sequence[Sequence], title: str, concat: Sequence[int] | None = None) -> go.Figure:
+    """A cell as a directed graph: wires are states, boxes operations; parameter-free ones are white and dashed.
+
+    Args:
+        nodes: of each node its inputs [operation, state]; an edge may have several operations.
+        title: above the drawing.
+        concat: the states that make the output; None: all nodes.
+    """
+    return drawn(cell_plan(nodes, range(2, 2 + len(nodes)) if concat is None else concat), title)
 
 
 def gates_figure(
@@ -67,23 +93,24 @@ def gates_figure(
     )
 
 
-def histogram_figure(history: Sequence[tuple[int, Mapping[str, Mapping[str, int]]]]) -> go.Figure:
+def histogram_figure(genotypes: Sequence[Mapping[str, Sequence]]) -> go.Figure:
     """The share of each operation over epochs, stacked, for each cell type; black: the entropy of the shares.
 
     Args:
-        history: (epoch, histogram) pairs; a histogram is {cell type: {operation: number of edges}}.
+        genotypes: that of each epoch, {cell type: nodes of inputs [operation, state]}.
     """
     figure = make_subplots(
         rows=1, cols=2, subplot_titles=_CELLS, horizontal_spacing=0.12, specs=[[{"secondary_y": True}] * 2]
     )
     styled(legend_above(figure), "epoch", "share of the operations (%)", height=420)
-    epochs = [epoch for epoch, _ in history]
-    colours = _colours(dict.fromkeys(name for _, cells in history for counts in cells.values() for name in counts))
+    epochs = list(range(1, len(genotypes) + 1))
+    history = {cell: [_counts(genotype[cell]) for genotype in genotypes] for cell in _CELLS}
+    colours = _colours({name for counts in history.values() for own in counts for name in own})
     for place, cell in enumerate(_CELLS, start=1):
-        counts = [cells[cell] for _, cells in history]
+        counts = history[cell]
         totals = [sum(own.values()) or 1 for own in counts]
         for name, colour in colours.items():
-            shares = [100 * own.get(name, 0) / total for own, total in zip(counts, totals, strict=True)]
+            shares = [100 * own[name] / total for own, total in zip(counts, totals, strict=True)]
             figure.add_bar(
                 x=epochs, y=shares, name=short_operation(name), legendgroup=name, showlegend=place == 1,
                 marker={"color": colour, "line": {"width": 0}},
@@ -102,38 +129,36 @@ def histogram_figure(history: Sequence[tuple[int, Mapping[str, Mapping[str, int]
     return figure.update_layout(barmode="stack", bargap=0.05, legend_y=1.1, margin_t=70)
 
 
-def _colours(names: Sequence[str]) -> dict[str, str]:
+def _colours(names: set[str]) -> dict[str, str]:
     known = {name: colour for name, colour in _OPERATIONS if name in names}
-    others = [name for name in names if name not in known]
+    others = sorted(names - set(known))
     return known | {name: QUALITATIVE[-1 - i % len(QUALITATIVE)] for i, name in enumerate(others)}
 
 
-def _entropy(counts) -> float:
-    counts = [count for count in counts if count > 0]
+def _counts(nodes: Sequence[Sequence]) -> Counter:
+    return Counter(name for node in nodes for name, _ in node)
+
+
+def _entropy(counts: Iterable[int]) -> float:
+    counts = list(counts)
     return -sum(count / sum(counts) * math.log(count / sum(counts)) for count in counts)
 
 
-def live_figure(
-    epochs: Sequence[int], live: Mapping[str, Sequence[int]], gammas: Mapping[str, Sequence[float]] | None = None
-) -> go.Figure:
-    """How many operations are alive in each cell type over epochs, and below it the coefficients of the KL terms.
+def live_figure(live: Sequence[int], gammas: Sequence[float] | None = None) -> go.Figure:
+    """How many operations of the super-net are alive after each epoch, and below it the weight of the KL.
 
     Args:
-        epochs: of all the series.
-        live: {cell type: number of live operations}; gammas: {name: coefficient}, None: not drawn.
+        live: number of live operations; gammas: weight of the KL, None: not drawn.
     """
-    rows = 1 + bool(gammas)
+    rows = 1 if gammas is None else 2
     figure = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.65, 0.35][:rows])
-    styled(legend_above(figure), "", "", height=300 + 160 * (rows - 1))
-    series = [(1, name, values, "hv") for name, values in live.items()]
-    series += [(2, name, values, "linear") for name, values in (gammas or {}).items()]
-    for (row, name, values, shape), colour in zip(series, (*QUALITATIVE, *QUALITATIVE), strict=False):
+    styled(figure, "", "", height=300 + 160 * (rows - 1), legend=False)
+    series = [(live, "live operations", "hv", BLUE), (gammas, "weight of the KL", "linear", ORANGE)]
+    for row, (values, name, shape, colour) in enumerate(series[:rows], start=1):
         figure.add_scatter(
-            x=list(epochs), y=list(values), name=name, mode="lines+markers", marker={"size": 5},
-            line={"color": colour, "width": 2.5, "shape": shape, "dash": "solid" if row == 1 else "dot"},
+            x=list(range(1, len(values) + 1)), y=list(values), name=name, mode="lines+markers", marker={"size": 5},
+            line={"color": colour, "width": 2.5, "shape": shape},
             hovertemplate=f"epoch %{{x}}: {name} %{{y:.4g}}<extra></extra>", row=row, col=1,
         )  # fmt: skip
-    figure.update_yaxes(title_text="live operations", rangemode="tozero", row=1, col=1)
-    if rows == 2:
-        figure.update_yaxes(title_text="gamma", rangemode="tozero", row=2, col=1)
+        figure.update_yaxes(title_text=name, rangemode="tozero", row=row, col=1)
     return figure.update_xaxes(title_text="epoch", row=rows, col=1)

@@ -1,8 +1,9 @@
 """The table that ends a search: what it started from against what it found.
 
-A row is a dict. Known keys: `network` (name), `width` (widths `{group: int}`, or text), `parameters`, `macs`,
-`val_error`, `test_error` (percent), `seconds`. A value may be a list with one entry a seed; `seed` may name the seeds.
-Other keys become columns of their own. Parameters and MACs are compared with the first row.
+A row is a dict. Known keys: `network` (name), `width` (widths `{group: int}`, or text), `parameters`, `nonzero` (those
+of them that are not zero), `macs`, `val_error`, `test_error` (percent), `seconds`, and in `UNPRINTED` what a terminal
+has no room for. A value may be a list with one entry a seed; `seed` may name the seeds. Other keys become columns of
+their own. Parameters and MACs are compared with the first row.
 """
 
 import csv
@@ -21,12 +22,23 @@ from src.whole_files import write_whole
 
 _SPELLED = {  # key: heading, how a value is written
     "parameters": ("parameters", quantities.amount),
+    "nonzero": ("non-zero", quantities.amount),
     "macs": ("MACs", quantities.amount),
     "val_error": ("validation error (%)", quantities.percent),
     "test_error": ("test error (%)", quantities.percent),
     "seconds": ("seconds", quantities.seconds),
+    "nll": ("NLL (nats)", quantities.figure),
+    "ece": ("ECE (%)", quantities.percent),
+    "entropy": ("entropy (nats)", quantities.figure),
+    "noise_entropy": ("entropy on noise (nats)", quantities.figure),
+    "monte_carlo_error": ("Monte-Carlo error (%)", quantities.percent),
+    "monte_carlo_nll": ("Monte-Carlo NLL (nats)", quantities.figure),
+    "monte_carlo_ece": ("Monte-Carlo ECE (%)", quantities.percent),
+    "monte_carlo_entropy": ("Monte-Carlo entropy (nats)", quantities.figure),
+    "monte_carlo_noise_entropy": ("Monte-Carlo entropy on noise (nats)", quantities.figure),
 }
-_COMPARED = ("parameters", "macs")
+UNPRINTED = tuple(_SPELLED)[tuple(_SPELLED).index("nll") :]
+_COMPARED = ("parameters", "nonzero", "macs")
 _OTHER_NAMES = {"params": "parameters", "validation_error": "val_error", "widths": "width"}
 
 
@@ -87,8 +99,11 @@ def comparison_note(rows: Sequence[Mapping]) -> str | None:
 
 
 def comparison_table(rows: Sequence[Mapping], title: str | None = None) -> Table:
-    """The rows of `comparison_cells` for a terminal; fits into 80 columns, where long names of networks wrap."""
-    cells = comparison_cells(rows)
+    """The rows of `comparison_cells` for a terminal; fits into 80 columns, where long names of networks wrap.
+
+    Non-zero parameters, of several seeds the median, are shown where they read differently from the parameters.
+    """
+    cells = comparison_cells(_printed(rows))
     columns = {}
     for heading in cells[0] if cells else ():
         columns[heading] = [heading.replace(" error", "\nerror"), *(row[heading] for row in cells)]
@@ -102,6 +117,18 @@ def comparison_table(rows: Sequence[Mapping], title: str | None = None) -> Table
     for row in cells:
         table.add_row(*row.values())
     return table
+
+
+def _printed(rows: Sequence[Mapping]) -> list[dict]:
+    rows, left_out = plain_rows(rows), set(UNPRINTED)
+    nonzero, whole = (
+        [{quantities.amount(run) for run in _runs(row.get(key))} for row in rows] for key in ("nonzero", "parameters")
+    )
+    if all(found <= {*given, quantities.NOTHING} for found, given in zip(nonzero, whole, strict=True)):
+        left_out.add("nonzero")
+    else:
+        rows = [row | {"nonzero": quantities.middle(_runs(row.get("nonzero")))} for row in rows]
+    return [{key: value for key, value in row.items() if key not in left_out} for row in rows]
 
 
 def print_table(rows: Sequence[Mapping], title: str | None = None, console: Console | None = None) -> None:

@@ -5,6 +5,7 @@ Both take images scaled to [0, 1], float32 (B, C, H, W) with any B, hold the nor
     torch.export.load("model.pt2").module()(images)
     onnxruntime.InferenceSession("model.onnx").run(None, {"images": images})
 
+Of a variational network give its `deterministic` copy; `src.runtime.monte_carlo_export` writes a program that draws.
 Those of a cascade have its thresholds inside and leave early too: `src.networks.cascade_export` says how.
 """
 
@@ -83,7 +84,7 @@ def export_network(
     for name in formats:
         check_choice("formats", name, FORMATS)
         (Path(folder) / f"model.{name}").unlink(missing_ok=True)  # an earlier one is of another network
-    _check_statistics(input_shape, mean, std)
+    check_statistics(input_shape, mean, std)
     whole = getattr(network, "_orig_mod", network)  # torch.compile wraps the network
     program = Normalised(copy.deepcopy(whole), mean, std).cpu().float().eval().requires_grad_(False)
     batches, expected = _reference(program, input_shape)
@@ -91,22 +92,28 @@ def export_network(
     with torch.no_grad(), quiet():
         traces = _Traces(program, batches[-1])
         for name in formats:
-            lacking = [] if name != "onnx" else [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
-            if lacking:
-                log.warning("model.onnx is not written: it needs `pip install %s`", " ".join(lacking))
+            if lacks_packages(name, f"model.{name}"):
                 continue
             try:
                 files[name] = _written(name, traces, Path(folder), batches, expected)
             except WriteError:
                 raise
             except Exception as error:  # exporters raise anything; what they say is told below
-                failures.append((f"model.{name} cannot be written: {_first_line(error)}", error))
+                failures.append((f"model.{name} cannot be written: {first_line(error)}", error))
     if failures:
         raise UserError("; ".join(told for told, _ in failures)) from failures[0][1]
     return files
 
 
-def _check_statistics(input_shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> None:
+def lacks_packages(name: str, file: str) -> bool:
+    """Whether a format cannot be written for want of packages, with a logged message."""
+    lacking = [] if name != "onnx" else [p for p in ONNX_PACKAGES if importlib.util.find_spec(p) is None]
+    if lacking:
+        log.warning("%s is not written: it needs `pip install %s`", file, " ".join(lacking))
+    return bool(lacking)
+
+
+def check_statistics(input_shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> None:
     if len(input_shape) != 3:
         raise UserError(f"input_shape={tuple(input_shape)} must be (channels, height, width)")
     if len(mean) != input_shape[0] or len(std) != input_shape[0]:
@@ -125,7 +132,7 @@ def _reference(program: nn.Module, input_shape: Sequence[int]) -> tuple[list[Ten
             with torch.no_grad():
                 expected.append(program(images))
         except Exception as error:
-            told = _first_line(error)
+            told = first_line(error)
             raise UserError(f"the network is not exported: it fails on images {tuple(images.shape)}, {told}") from error
     if not all(bool(outputs.isfinite().all()) for outputs in expected):
         raise UserError("the network is not exported: its outputs are not finite numbers")
@@ -154,7 +161,7 @@ class _Traces:
             try:
                 self._found[route] = torch.export.export(self.program, (self.images,), dynamic_shapes=any_batch)
             except Exception as error:
-                told = f"torch.export cannot trace it, {_first_line(error)}"
+                told = f"torch.export cannot trace it, {first_line(error)}"
                 raise UserError(f"the network is not exported: {told}") from error
             finally:
                 set_route(self.program, None)
@@ -198,7 +205,7 @@ def _written_by(
     return path
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The exporters' messages run over pages: their first line, with the kind of error."""
     if isinstance(error, UserError):
         return str(error)

@@ -31,7 +31,8 @@ def check_settings(config: DictConfig) -> None:
         check_flag("test_only", config.test_only)
     if "method" in config:
         check_text("method.name", config.method.name)
-    for name in ("method", "method.callbacks", "callbacks", "logger", "trainer", "export", "retrain"):
+    nodes = ("method", "method.callbacks", "callbacks", "logger", "trainer", "export", "retrain", "retrain.callbacks")
+    for name in nodes:
         _check_mapping(name, OmegaConf.select(config, name, default=_ABSENT))
     if "method" in config:
         for key in _read_by(OmegaConf.to_container(config.method, resolve=False)):
@@ -41,6 +42,7 @@ def check_settings(config: DictConfig) -> None:
         raise UserError(f"export.formats={formats!r} is not allowed; it must be a list, such as [{', '.join(FORMATS)}]")
     for name in formats:
         check_choice("export.formats", name, FORMATS)
+    check_whole("export.monte_carlo", config.export.get("monte_carlo", 0), 0, 1000)
     check_user_options(OmegaConf.to_container(config.trainer, resolve=True))
 
 

@@ -10,8 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-SKIP, POOLS = "skip_connect", ("max_pool_3x3", "avg_pool_3x3")
-CELL_TYPES = ("normal", "reduce")
+from src.networks.cell_operations import PARAMETER_FREE
+from src.networks.genotypes import CELL_TYPES
+
+SKIP = "skip_connect"
+POOLS = tuple(name for name in PARAMETER_FREE if name != SKIP)
+
 
 Histogram = dict[str, dict[str, int]]  # of each cell type the number of edges with each operation
 

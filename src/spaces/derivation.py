@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from src.errors import check_choice
+from src.networks.cell_operations import NONE
+from src.networks.genotypes import CELL_TYPES, Genotype
 
-CELL_TYPES = ("normal", "reduce")
-NONE = "none"
 RULES = ("top2", "ard")
 _INPUTS = 2  # of a node by the rule top2
 
@@ -30,7 +30,7 @@ def derive(
     edges: Sequence[tuple[int, int]],
     threshold: float = 3.0,
     live: Tensor | None = None,
-) -> dict[str, list[list[list]]]:
+) -> Genotype:
     """The genotype of both cell types: per node its inputs [operation, state], in the order of edges and operations.
 
     Of equal scores the first edge and the first operation count more; a score that is no number counts least. Dead
@@ -50,7 +50,7 @@ def derive(
         UserError: the rule is not known.
         ValueError: shapes do not fit, the rule ard has no `log_alpha`, or there is nothing but `none`.
     """
-    check_choice("method.rule", rule, RULES)
+    check_choice("method.derivation.rule", rule, RULES)
     shape = (len(CELL_TYPES), len(edges), len(operations))
     given = {"scores": scores, "log_alpha": log_alpha, "live": live}
     for name, values in given.items():

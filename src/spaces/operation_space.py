@@ -16,8 +16,7 @@ from src.runtime.seeds import seeded
 from src.spaces.cost_table import CostTable
 from src.spaces.operation_costs import block_sizes, fixed_cost, operation_cost
 from src.spaces.space import Band, admissible_band
-from src.spaces.targets import Targets
-from src.spaces.uniform_feasible import uniform_feasible
+from src.spaces.uniform_feasible import uniform_within
 
 OPERATIONS = tuple(Operation(kernel, n, se).name for se in (False, True) for kernel in (3, 5) for n in (1, 3, 6))
 _NETWORK = f"{InvertedResidualNet.__module__}.{InvertedResidualNet.__name__}"
@@ -165,16 +164,7 @@ class OperationSpace:
         if macs == (None, None):
             return [self.genotype(row) for row in self.uniform(count, generator)]
         low, high = admissible_band(self, macs)
-        middle = torch.tensor([(low + high) / 2], dtype=torch.float64)
-        band = Targets(("macs",), middle, (high - low) / (high + low))
-        try:
-            choices = uniform_feasible(self.costs, band, count, generator)
-        except UserError as error:  # it speaks of targets
-            least, most = self.reachable()
-            raise UserError(
-                f"no architecture was found with {low:,} to {high:,} MACs: there is none, or they are too few to be "
-                f"met at random; the space reaches from {least:,} to {most:,} MACs"
-            ) from error
+        choices = uniform_within(self.costs, low, high, count, generator)
         return [self.genotype(choice) for choice in choices]
 
 

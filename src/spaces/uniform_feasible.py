@@ -62,6 +62,24 @@ def uniform_feasible(table: CostTable, targets: Targets, count: int, generator: 
     )
 
 
+def uniform_within(table: CostTable, low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
+    """`count` independent choices (count, L), each uniform over all that have `low` to `high` MACs.
+
+    Raises:
+        UserError: there is none, or they are too few to be found; it names what the table reaches.
+    """
+    middle = torch.tensor([(low + high) / 2], dtype=torch.float64)
+    band = Targets(("macs",), middle, (high - low) / (high + low))
+    try:
+        return uniform_feasible(table, band, count, generator)
+    except UserError as error:  # it speaks of targets
+        least, most = map(int, table.reachable()["macs"])
+        raise UserError(
+            f"no architecture was found with {low:,} to {high:,} MACs: there is none, or they are too few to be "
+            f"met at random; the space reaches from {least:,} to {most:,} MACs"
+        ) from error
+
+
 def all_feasible(table: CostTable, targets: Targets) -> Tensor:
     """All choices (M, L) that meet all targets, in lexicographic order; for spaces that can be listed."""
     table = table.only(targets.names)

@@ -8,6 +8,12 @@ from torch.nn import functional
 from torchmetrics import Metric, MetricCollection
 
 from src.errors import UserError, check_range
+from src.tasks.calibration import (
+    CalibrationError,
+    MeanOfImages,
+    negative_log_likelihoods,
+    predictive_entropies,
+)
 from src.tasks.heads import loss_of_heads, main_output
 
 
@@ -48,6 +54,22 @@ class Classification:
         if self.num_classes > 20:
             metrics["error_top5"] = ErrorRate(top_k=5, **options)
         return MetricCollection(metrics, compute_groups=False)
+
+    def test_metrics(self, **options: Any) -> MetricCollection:
+        """For a final test: those of `metrics`, and `nll` and `entropy` in nats, `ece` in percent."""
+        metrics = self.metrics(**options)
+        metrics.add_metrics(
+            {
+                "nll": MeanOfImages(negative_log_likelihoods, **options),
+                "ece": CalibrationError(self.num_classes, **options),
+                "entropy": MeanOfImages(predictive_entropies, **options),
+            }
+        )
+        return metrics
+
+    def predictive_entropy(self, outputs: Tensor | tuple) -> Tensor:
+        """The entropy of what is predicted for each image, in nats (B,)."""
+        return predictive_entropies(main_output(outputs))
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)

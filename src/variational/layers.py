@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from src.errors import check_choice, check_range
 from src.variational import kl
+from src.variational.local_draw import LocalDraw
+from src.variational.products import Convolution, MatrixProduct
 
 NOISES = ("weights", "local")
 
@@ -31,6 +33,8 @@ class VariationalLayer:
             "weights": the live weights, once for the whole batch. "local": the outputs, as in training.
     """
 
+    like_weight = ("log_sigma2", "kept")  # what src.graph resizes along with the weight
+
     weight: Tensor
     log_sigma2: nn.Parameter
     kept: Tensor
@@ -44,6 +48,7 @@ class VariationalLayer:
         self.log_sigma2 = nn.Parameter(torch.full_like(self.weight, log_sigma2, requires_grad=True))
         self.register_buffer("kept", torch.ones_like(self.weight, dtype=torch.bool, requires_grad=False))
         self.noisy, self.sampled = True, None
+        self._seen = (None, 0, True)  # the buffer `kept` and its version when it was last looked at, whether all True
 
     def log_alpha(self) -> Tensor:
         """log(sigma^2 / theta^2) of each weight."""
@@ -59,23 +64,45 @@ class VariationalLayer:
         """Removes for good the weights that are not live now."""
         self.kept.copy_(self.live())
 
+    def _mask(self) -> Tensor | None:
+        """`kept`, or None while all weights are: to multiply large matrices by it costs as much as their product.
+
+        Looked at once for each change of the buffer, since the answer has to come from the device.
+        """
+        if self.kept.is_meta:
+            return None
+        if torch.compiler.is_compiling():
+            return self.kept
+        buffer, version, whole = self._seen
+        if buffer is not self.kept or version != self.kept._version:
+            whole = bool(self.kept.all())
+            self._seen = (self.kept, self.kept._version, whole)
+        return None if whole else self.kept
+
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            mask, drawn = self.kept, "local" if self.noisy else None
+            mask, drawn = self._mask(), "local" if self.noisy else None
         else:
             mask, drawn = self.live(), self.sampled
-        theta = self.weight * mask
         if drawn is None:
-            return self._product(x, theta, self.bias)
-        sigma2 = self.log_sigma2.exp() * mask
+            return self._product(x, self.weight if mask is None else self.weight * mask, self.bias)
         if check_choice("sampled", drawn, NOISES) == "weights":
-            return self._product(x, theta + sigma2.sqrt() * torch.randn_like(theta), self.bias)
-        mean = self._product(x, theta, self.bias)
-        variance = self._product(x.square(), sigma2, None).float()
-        return (mean + (variance + 1e-8).sqrt() * torch.randn_like(variance)).to(mean.dtype)
+            noise = torch.randn_like(self.weight) * (0.5 * self.log_sigma2).exp()
+            return self._product(x, (self.weight + noise) * mask, self.bias)
+        kind = x.device.type
+        if not torch.is_autocast_enabled(kind):
+            return self._drawn_outputs(x, self.weight, mask, self.bias)
+        # half floats have the range neither for x^2 nor for sigma^2
+        dtype = torch.get_autocast_dtype(kind) if torch.get_autocast_dtype(kind) != torch.float16 else torch.float32
+        bias = None if self.bias is None else self.bias.to(dtype)
+        with torch.autocast(kind, enabled=False):
+            return self._drawn_outputs(x.to(dtype), self.weight.to(dtype), mask, bias)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, threshold={self.threshold:g}"
@@ -97,6 +124,16 @@ class VariationalConv2d(VariationalLayer, nn.Conv2d):
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._conv_forward(x, weight, bias)
 
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros" or isinstance(padding, str):
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=mode), (0, 0)
+        product = Convolution(self.stride, padding, self.dilation, self.groups)
+        batch = x if x.dim() == 4 else x.unsqueeze(0)
+        out = LocalDraw.apply(batch, theta, self.log_sigma2, bias, mask, product)
+        return out if x.dim() == 4 else out.squeeze(0)
+
 
 class VariationalLinear(VariationalLayer, nn.Linear):
     """`nn.Linear` with Gaussian weights: (..., in_features) -> (..., out_features)."""
@@ -107,3 +144,7 @@ class VariationalLinear(VariationalLayer, nn.Linear):
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)
+
+    def _drawn_outputs(self, x: Tensor, theta: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+        out = LocalDraw.apply(x.reshape(-1, x.shape[-1]), theta, self.log_sigma2, bias, mask, MatrixProduct())
+        return out.reshape(*x.shape[:-1], self.out_features)

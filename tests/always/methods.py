@@ -15,6 +15,7 @@ SETTINGS = (
 )
 RESNET = ("model._target_=src.networks.resnet.ResNet", "+model.blocks=[1,1]", "+model.channels=[8,12]")
 MOBILE = ("model=mobile_digits", "model.stem=[8,1]", "model.stages=[[8,1,1],[12,3,2],[16,2,2]]", "model.head=32")
+CELLS = ("model=darts_digits", "model.channels=4", "method.space.nodes=2", "method.controls=[random]")
 TINY = (*SETTINGS, *RESNET)
 
 
@@ -91,5 +92,24 @@ METHODS = [
         candidates=4 + 7,
         seconds=10,
         model=MOBILE,
+    ),
+    Method(
+        "vinnas",
+        # so strong and so fast that operations are dropped within these epochs
+        (
+            *("method.epochs=4", "method.structure.gamma=0.1", "method.structure.lr_log_sigma2=0.3"),
+            *("method.structure.warmup=0.25", "method.structure.ramp=0.25", "method.weights.warmup=0.25"),
+            "method.space.operations=[max_pool_3x3,skip_connect,sep_conv_3x3]",
+        ),
+        candidates=4,
+        seconds=12,
+        model=CELLS,
+    ),
+    Method(
+        "darts",
+        ("method.epochs=4", "method.arch.lr=0.1", "method.space.operations=[none,skip_connect,sep_conv_3x3]"),
+        candidates=4,
+        seconds=10,
+        model=CELLS,
     ),
 ]

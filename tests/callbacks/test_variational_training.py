@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 from torch import nn
 
 from callbacks.run_checkpoint import RunCheckpoint
@@ -86,7 +87,7 @@ def test_phases_do_what_they_say():
     watch = Watch()
     module = fit(watch)
     assert watch.phases == ["warm-up", "KL ramp", "KL ramp", "full KL", "masked fine-tuning"]
-    assert watch.noisy == [{True}] * 4 + [{False}]
+    assert watch.noisy == [{False}] + [{True}] * 3 + [{False}]
     assert torch.equal(watch.rates[0], torch.full_like(watch.rates[0], -5.0))
     assert (watch.rates[1] != -5.0).all()
     kept = torch.cat([layer.kept.flatten() for layer in variational_layers(module.network).values()])
@@ -148,6 +149,21 @@ def test_without_the_callback_it_is_an_error_that_names_it():
 def test_divergence_is_told():
     with pytest.raises(UserError, match="diverged"):
         fit(callback=VariationalTraining(lr=100.0, gamma=1e30, warmup=0, ramp=0))
+
+
+def test_float16_gives_nearly_the_same():
+    """Its gradients of log sigma^2 are scaled by 65,536: unscaled neither by Lightning nor by the user's optimizer."""
+
+    class Rates(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, index):
+            self.squares = [s["exp_avg_sq"].mean().item() for s in trainer.callbacks[0]._adam.state.values()]
+
+    rates = []
+    for plugins in ([], [MixedPrecision("16-mixed", "cpu")]):
+        watch, callback = Rates(), VariationalTraining(gamma=1.0, warmup=0, ramp=0, finetune=0)
+        fit(watch, callback=callback, trainer={"plugins": plugins})
+        rates.append(watch.squares)
+    assert rates[1] == pytest.approx(rates[0], rel=0.2)
 
 
 def test_operations_that_are_skipped_are_left_alone():

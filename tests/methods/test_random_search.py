@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from src.errors import UserError
 from src.graph.channel_graph import channel_graph
 from src.reporting.candidates import Candidate
 from src.runtime.build import build, network_from
-from tests.searching import BASE, random_search, run_random, settings
+from src.spaces.named import named_space
+from tests.searching import BASE, MOBILE, random_search, run_random, settings
 
 BASE_MACS = random_search(trials=1).base_network["macs"]
 
@@ -34,6 +36,30 @@ def test_it_trains_the_candidates_that_it_drew_within_the_budget():
         network = network_from(module.space.config(c.architecture))
         assert channel_graph(network, (1, 8, 8)).widths() == c.architecture
         assert sum(p.numel() for p in network.parameters()) == c.params
+
+
+CELLS = {
+    "_target_": "src.networks.cell_network.CellNetwork",
+    "genotype": "DARTS_V2",
+    "channels": 2,
+    "layers": 2,
+    "in_channels": 1,
+}
+
+
+@pytest.mark.parametrize(("space", "base"), [("cells", CELLS), ("operations", MOBILE)])
+def test_it_draws_from_any_space_within_the_budget(space, base):
+    """A search for cells or operations is compared with cells or operations that were drawn at random."""
+    named = partial(named_space, name=space)
+    module = random_search(trials=2, base=base, space=named, min_macs=0.7, max_macs=1.1)
+    run_random(module)
+    least, most = module.macs_band
+    for c in module.candidates:
+        network = network_from(module.candidate_config(c))
+        assert least <= c.macs <= most
+        assert sum(p.numel() for p in network.parameters()) == c.params
+        assert list(module.candidate_cells(c)) == [space]
+    assert module.architecture() == module.space.config(min(module.candidates, key=lambda c: c.error).architecture)
 
 
 def test_the_result_is_the_candidate_of_lowest_validation_error():

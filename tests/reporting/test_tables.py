@@ -89,3 +89,18 @@ def test_table_can_be_printed_to_any_log(encoding):
     print_table(ROWS, title="results", console=Console(file=stream, width=80))
     stream.seek(0)
     assert "2.51 M" in stream.read()
+
+
+TRUST = {"nll": 0.1, "ece": 1.5, "entropy": 0.2, "noise_entropy": 1.0, "monte_carlo_nll": 0.1}
+
+
+def test_trust_is_for_the_report_and_non_zero_parameters_where_they_say_more():
+    """The terminal has 80 columns, and tables of networks without zeros stay as they were."""
+    rows = [{**row, **TRUST, "nonzero": row.get("parameters", row.get("params"))} for row in ROWS]
+    assert shown(rows) == shown(ROWS)
+    assert comparison_cells(rows)[0]["ECE (%)"] == "1.50"
+    rows[1] |= {"params": 1_360_000, "macs": 25_000_000, "nonzero": [400_000, 350_000, 420_000]}
+    rows[0] |= {"test error": [12.0, 12.1, 12.2], "seconds": [123_456.0]}
+    text = shown(rows)
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(word in text for word in ("non-zero", "0.40 M", "(-84 %)", "(12.00-12.20)", "123456"))

@@ -91,7 +91,7 @@ def test_scores_that_are_no_numbers_count_least_and_infinite_ones_most():
 
 def test_what_cannot_be_derived_is_told():
     scores = torch.zeros(SHAPE)
-    with pytest.raises(UserError, match=r"method.rule='top3' is not known; did you mean 'top2'"):
+    with pytest.raises(UserError, match=r"method.derivation.rule='top3' is not known; did you mean 'top2'"):
         derive("top3", scores, None, OPERATIONS, EDGES)
     with pytest.raises(ValueError, match="needs log_alpha"):
         derive("ard", scores, None, OPERATIONS, EDGES)
