@@ -51,17 +51,17 @@ class VariationalTraining(pl.Callback):
         finetune: float = 0.2,
         lr: float = 0.01,
         betas: Sequence[float] = (0.9, 0.999),
+        where: str = "variational_training",
     ) -> None:
-        self.kl = check_choice("variational_training.kl", kl, KLS)
-        self.gamma = check_range("variational_training.gamma", gamma, 0)
-        phases(1, warmup, ramp, finetune)
+        self.where = where
+        self.kl = check_choice(f"{where}.kl", kl, KLS)
+        self.gamma = check_range(f"{where}.gamma", gamma, 0, 1e9)
+        phases(1, warmup, ramp, finetune, where)
         self.warmup, self.ramp, self.finetune = warmup, ramp, finetune
-        self.lr = check_range("variational_training.lr", lr, 0, 100)
+        self.lr = check_range(f"{where}.lr", lr, 0, 100)
         if not isinstance(betas, Sequence) or isinstance(betas, str) or len(betas) != 2:
-            raise UserError(
-                f"variational_training.betas={betas!r} is not allowed; it must be two numbers: [0.9, 0.999]"
-            )
-        self.betas = tuple(check_range("variational_training.betas", beta, 0, 0.999999) for beta in betas)
+            raise UserError(f"{where}.betas={betas!r} is not allowed; it must be two numbers: [0.9, 0.999]")
+        self.betas = tuple(check_range(f"{where}.betas", beta, 0, 0.999999) for beta in betas)
         self.phase = ""  # for the progress bar; empty where there is nothing to train
         self._network = None
         self._layers: list = []
@@ -164,7 +164,7 @@ class VariationalTraining(pl.Callback):
         if not math.isfinite(kl):
             raise UserError(
                 f"the training has diverged: the KL of epoch {trainer.current_epoch + 1} is not a number; a smaller "
-                "optimizer.lr, variational_training.lr or variational_training.gamma may help"
+                f"optimizer.lr, {self.where}.lr or {self.where}.gamma may help"
             )
         live = float(sum(layer.live().sum() for layer in self._layers))
         pl_module.add_epoch_values(

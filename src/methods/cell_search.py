@@ -85,12 +85,13 @@ class CellSearch(SearchModule):
         check_flag("method.cells.normalise_outputs", normalise_outputs)
         _check_size(channels, layers, reductions)
         check_flag("method.weights.variational", variational)
-        self.retrain_variational = check_flag("method.retrain_variational", retrain_variational)
-        self._retrain_settings = dict(retrain_settings or {})
+        variational_settings = _checked_settings("method.weights", variational_settings)
+        self.retrain_variational = check_flag("method.retrain.variational", retrain_variational)
+        self._retrain_settings = _checked_settings("method.retrain", retrain_settings)
         super().__init__(base, input_shape, **settings)
         self.config = self.space.supernet_config(channels, layers, reductions, normalise_outputs)
         if variational:
-            self.config = _wrapped(self.config, variational_settings or {})
+            self.config = _wrapped(self.config, variational_settings)
         self.network = self.fresh_network(self.config, 0)
         self.base_network = {"macs": self.space.macs(self.space.start), "params": self.space.params(self.space.start)}
         self.genotype: dict[str, Any] | None = None
@@ -289,6 +290,16 @@ def _check_size(channels: int | None, layers: int | None, reductions: Sequence[i
             )
         for layer in reductions:
             check_whole("method.cells.reductions", layer, 0, MOST_LAYERS - 1)
+
+
+def _checked_settings(where: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings of `variational`, under the names that the user has given them."""
+    for name, value in (given or {}).items():
+        if name == "stem":
+            check_flag(f"{where}.stem", value)
+        else:
+            check_range(f"{where}.{name}", value, -50, 50)
+    return dict(given or {})
 
 
 def _wrapped(config: dict[str, Any], variational: Mapping[str, Any]) -> dict[str, Any]:

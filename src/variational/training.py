@@ -42,7 +42,7 @@ class Phases:
         return 1.0 if position >= self.full else (position - self.ramp) / (self.full - self.ramp)
 
 
-def phases(epochs: int, warmup: float, ramp: float, finetune: float) -> Phases:
+def phases(epochs: int, warmup: float, ramp: float, finetune: float, where: str = "variational_training") -> Phases:
     """The phases of a training: shares of its epochs, rounded to whole ones, the rest is the full KL.
 
     Raises:
@@ -50,10 +50,10 @@ def phases(epochs: int, warmup: float, ramp: float, finetune: float) -> Phases:
     """
     shares = {"warmup": warmup, "ramp": ramp, "finetune": finetune}
     for name, share in shares.items():
-        check_range(f"variational_training.{name}", share, 0, 1)
+        check_range(f"{where}.{name}", share, 0, 1)
     if sum(shares.values()) > 1 + 1e-9:
         told = ", ".join(f"{name}={share}" for name, share in shares.items())
-        raise UserError(f"variational_training: {told} are more than 1 in all; they are shares of one training")
+        raise UserError(f"{where}: {told} are more than 1 in all; they are shares of one training")
     first = round(warmup * epochs)
     last = epochs - round(finetune * epochs)
     return Phases(first, min(max(first, round((warmup + ramp) * epochs)), last), last, epochs)
