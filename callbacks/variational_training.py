@@ -27,15 +27,16 @@ class VariationalTraining(pl.Callback):
     and float16 was unscaled, and before clipping, which acts on theta only. N: the training images of the fit.
 
     Phases, that begin with an epoch: warm-up (no noise, no KL, log sigma^2 rests), a linear ramp of the KL, the full
-    KL, and masked fine-tuning: weights whose log alpha has reached the threshold are 0 for good, the others are trained on
-    without noise and without KL. There sigma follows theta such that alpha stays, so that the kept weights remain live
-    and Monte-Carlo prediction is defined; but they were not trained with that noise: for Monte-Carlo prediction give
-    finetune=0, then the mask is taken by evaluation itself.
+    KL, and masked fine-tuning: weights whose log alpha has reached the threshold are 0 for good, the others are trained
+    on without noise and without KL. There sigma follows theta such that alpha stays, so that the kept weights remain
+    live and Monte-Carlo prediction is defined; but they were not trained with that noise: for Monte-Carlo prediction
+    give finetune=0, then the mask is taken by evaluation itself.
 
     Args:
         kl: "ard" or "sparse_vd".
         gamma: of the KL after the ramp. 1 is the ELBO, which leaves nothing of networks with many weights an image.
         warmup, ramp, finetune: shares of the epochs, rounded to whole ones.
+        where: the node of the config that these settings stand in, for messages.
         lr, betas: of Adam. It moves log sigma^2 by about lr a step: from -10 to the threshold takes 1,000 steps of
             0.01 where theta stays.
     """

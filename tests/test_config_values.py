@@ -178,7 +178,7 @@ OTHER_METHODS = {
         ([0, 1.5], "weights.gamma weights.lr"),
         ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
         ([True], "weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs"),
-        ([HUGE], "structure.patience epochs"),
+        ([HUGE], "structure.patience epochs arch.start_epoch arch.every"),
     ],
     "darts": [
         ([None], "space.operations space.nodes cells.channels cells.layers cells.reductions arch.every"),
@@ -217,6 +217,7 @@ def needs(method: str, folder) -> list[str]:
         return [f"method.members={stored(folder)}"]
     small = ("model=mobile_digits", "model.stem=[4,1]", "model.stages=[[4,2,2]]", "model.head=4")
     cells = ("model=darts_digits", "model.channels=2", "method.space.nodes=1", "method.cells.layers=2")
+    cells = (*cells, "method.space.operations=[skip_connect,max_pool_3x3]")
     known = {"hournas": [*small, "method.proposal.steps=2"], "vinnas": cells, "darts": cells}
     return list(known.get(method, []))
 

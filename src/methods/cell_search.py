@@ -83,7 +83,8 @@ class CellSearch(SearchModule):
         self.rule = check_choice("method.derivation.rule", rule, RULES)
         self.control_names = check_choices("method.controls", controls, CONTROLS)
         check_flag("method.cells.normalise_outputs", normalise_outputs)
-        _check_size(channels, layers, reductions)
+        own = self.space.arguments["layers"]
+        _check_size(channels, own if layers is None else layers, reductions)
         check_flag("method.weights.variational", variational)
         variational_settings = _checked_settings("method.weights", variational_settings)
         self.retrain_variational = check_flag("method.retrain.variational", retrain_variational)
@@ -277,19 +278,18 @@ class CellSearch(SearchModule):
         self.genotype = checkpoint["genotype"]
 
 
-def _check_size(channels: int | None, layers: int | None, reductions: Sequence[int] | None) -> None:
+def _check_size(channels: int | None, layers: int, reductions: Sequence[int] | None) -> None:
     """Of the super-net, under the names that the user has given them."""
     if channels is not None and check_whole("method.cells.channels", channels, 2, MOST_CHANNELS) % 2:
         raise UserError(f"method.cells.channels={channels} is not allowed; it must be even, {channels + 1} say")
-    if layers is not None:
-        check_whole("method.cells.layers", layers, 1, MOST_LAYERS)
+    check_whole("method.cells.layers", layers, 1, MOST_LAYERS)
     if reductions is not None:
         if not isinstance(reductions, (list, tuple)):
             raise UserError(
                 f"method.cells.reductions={reductions!r} is not allowed; it must be a list of cells, [1] say"
             )
         for layer in reductions:
-            check_whole("method.cells.reductions", layer, 0, MOST_LAYERS - 1)
+            check_whole("method.cells.reductions", layer, 0, layers - 1)
 
 
 def _checked_settings(where: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
