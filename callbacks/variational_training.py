@@ -57,7 +57,7 @@ class VariationalTraining(pl.Callback):
     ) -> None:
         self.where = where
         self.kl = check_choice(f"{where}.kl", kl, KLS)
-        self.gamma = check_range(f"{where}.gamma", gamma, 0, 1e9)
+        self.gamma = check_range(f"{where}.gamma", gamma, 0)
         phases(1, warmup, ramp, finetune, where)
         self.warmup, self.ramp, self.finetune = warmup, ramp, finetune
         self.lr = check_range(f"{where}.lr", lr, 0, 100)

@@ -176,6 +176,7 @@ OTHER_METHODS = {
         ([None], "structure.drop_from arch.every"),
         ([0, 1.5], "structure.gamma structure.entropy_weight structure.lr_theta structure.lr_log_sigma2"),
         ([0, 1.5], "weights.gamma weights.lr"),
+        ([HUGE], "weights.gamma"),
         ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
         ([True], "weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs"),
         ([HUGE], "structure.patience epochs arch.start_epoch arch.every"),
