@@ -33,6 +33,7 @@ class ArchitectureSteps(pl.Callback):
         every: weight steps to one architecture step; None: as many as make one pass over both parts of the images take
             one epoch.
         paths: that a step draws; the gradient is their mean.
+        where: the node of the config that these settings stand in, for messages.
     """
 
     def __init__(
@@ -43,15 +44,17 @@ class ArchitectureSteps(pl.Callback):
         start_epoch: int = 0,
         every: int | None = None,
         paths: int = 1,
+        where: str = "method.arch",
     ) -> None:
-        self.lr = check_range("method.arch.lr", lr, 0, 100)
-        self.weight_decay = check_range("method.arch.weight_decay", weight_decay, 0, 100)
+        self.where = where
+        self.lr = check_range(f"{where}.lr", lr, 0, 100)
+        self.weight_decay = check_range(f"{where}.weight_decay", weight_decay, 0, 100)
         if not isinstance(betas, (list, tuple)) or len(betas) != 2:
-            raise UserError(f"method.arch.betas={betas!r} is not allowed; it must be two numbers, such as [0.9, 0.999]")
-        self.betas = tuple(check_range("method.arch.betas", beta, 0, 0.999999) for beta in betas)
-        self.start_epoch = check_whole("method.arch.start_epoch", start_epoch, 0)
-        self.every = None if every is None else check_whole("method.arch.every", every, 1)
-        self.paths = check_whole("method.arch.paths", paths, 1, 1000)
+            raise UserError(f"{where}.betas={betas!r} is not allowed; it must be two numbers, such as [0.9, 0.999]")
+        self.betas = tuple(check_range(f"{where}.betas", beta, 0, 0.999999) for beta in betas)
+        self.start_epoch = check_whole(f"{where}.start_epoch", start_epoch, 0)
+        self.every = None if every is None else check_whole(f"{where}.every", every, 1)
+        self.paths = check_whole(f"{where}.paths", paths, 1, 1000)
         self.steps = 0  # made so far
         self._step_of_weights = -1  # after which the last one was made
         self._adam: torch.optim.Adam | None = None
@@ -86,7 +89,7 @@ class ArchitectureSteps(pl.Callback):
         for stage, epochs in pl_module.learning_stages():
             if steps * (epochs - self.start_epoch) < self._every:
                 raise UserError(
-                    f"with method.arch.start_epoch={self.start_epoch} and method.arch.every={self.every} no "
+                    f"with {self.where}.start_epoch={self.start_epoch} and {self.where}.every={self.every} no "
                     f"architecture step falls into the {epochs} epochs for {stage}, which have {steps} "
                     "weight steps each"
                 )

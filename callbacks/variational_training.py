@@ -17,7 +17,7 @@ from src.errors import UserError, check_choice, check_range
 from src.methods.training_module import TrainingModule
 from src.variational.conversion import variational_layers
 from src.variational.kl import KLS
-from src.variational.training import FINE_TUNING, WARM_UP, kl_gradients, kl_sum, log_sigma2_of, phases
+from src.variational.training import FINE_TUNING, FULL, RAMP, WARM_UP, add_kl, flat, kl_of, log_sigma2_of, phases
 
 
 class VariationalTraining(pl.Callback):
@@ -26,16 +26,18 @@ class VariationalTraining(pl.Callback):
     The gradient of gamma(t) / N * KL is added once an optimizer step, after DDP has averaged the gradients of the data
     and float16 was unscaled, and before clipping, which acts on theta only. N: the training images of the fit.
 
-    Phases, that begin with an epoch: warm-up (noise, no KL, log sigma^2 rests), a linear ramp of the KL, the full KL,
-    and masked fine-tuning: weights whose log alpha has reached the threshold are 0 for good, the others are trained on
-    without noise and without KL. There sigma follows theta such that alpha stays, so that the kept weights remain live
-    and Monte-Carlo prediction is defined; but they were not trained with that noise: for Monte-Carlo prediction give
-    finetune=0, then the mask is taken by evaluation itself.
+    Phases, that begin with an epoch: warm-up (no noise, no KL, log sigma^2 rests), a linear ramp of the KL, the full
+    KL, and masked fine-tuning: weights whose log alpha has reached the threshold are 0 for good, the others are trained
+    on without noise and without KL. There sigma follows theta such that alpha stays, so that the kept weights remain
+    live and Monte-Carlo prediction is defined; but they were not trained with that noise: for Monte-Carlo prediction
+    give finetune=0, then the mask is taken by evaluation itself. Without noise log sigma^2 has no gradient: DDP has to
+    look for unused parameters, unless both warmup and finetune are 0.
 
     Args:
         kl: "ard" or "sparse_vd".
         gamma: of the KL after the ramp. 1 is the ELBO, which leaves nothing of networks with many weights an image.
         warmup, ramp, finetune: shares of the epochs, rounded to whole ones.
+        where: the node of the config that these settings stand in, for messages.
         lr, betas: of Adam. It moves log sigma^2 by about lr a step: from -10 to the threshold takes 1,000 steps of
             0.01 where theta stays.
     """
@@ -51,17 +53,20 @@ class VariationalTraining(pl.Callback):
         finetune: float = 0.2,
         lr: float = 0.01,
         betas: Sequence[float] = (0.9, 0.999),
+        where: str = "variational_training",
     ) -> None:
-        self.kl = check_choice("variational_training.kl", kl, KLS)
-        self.gamma = check_range("variational_training.gamma", gamma, 0)
-        phases(1, warmup, ramp, finetune)
+        self.where = where
+        self.kl = check_choice(f"{where}.kl", kl, KLS)
+        self.gamma = check_range(f"{where}.gamma", gamma, 0)
+        phases(1, warmup, ramp, finetune, where)
         self.warmup, self.ramp, self.finetune = warmup, ramp, finetune
-        self.lr = check_range("variational_training.lr", lr, 0, 100)
+        self.lr = check_range(f"{where}.lr", lr, 0, 100)
         if not isinstance(betas, Sequence) or isinstance(betas, str) or len(betas) != 2:
-            raise UserError(
-                f"variational_training.betas={betas!r} is not allowed; it must be two numbers: [0.9, 0.999]"
-            )
-        self.betas = tuple(check_range("variational_training.betas", beta, 0, 0.999999) for beta in betas)
+            raise UserError(f"{where}.betas={betas!r} is not allowed; it must be two numbers: [0.9, 0.999]")
+        self.betas = tuple(check_range(f"{where}.betas", beta, 0, 0.999999) for beta in betas)
+        self._begin()
+
+    def _begin(self) -> None:
         self.phase = ""  # for the progress bar; empty where there is nothing to train
         self._network = None
         self._layers: list = []
@@ -74,6 +79,10 @@ class VariationalTraining(pl.Callback):
             f"VariationalTraining(kl={self.kl!r}, gamma={self.gamma}, warmup={self.warmup}, ramp={self.ramp}, "
             f"finetune={self.finetune}, lr={self.lr}, betas={self.betas})"
         )
+
+    def setup(self, trainer: pl.Trainer, pl_module: TrainingModule, stage: str) -> None:
+        if stage == "fit":
+            self._begin()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         self._enter(trainer, pl_module)
@@ -92,23 +101,23 @@ class VariationalTraining(pl.Callback):
         if self.phase == FINE_TUNING and self._log_alpha is None:
             for layer in self._layers:
                 layer.freeze()
-            self._log_alpha = _flat([layer.log_alpha().detach().float() for layer in self._layers])
+            self._log_alpha = flat([layer.log_alpha().detach().float() for layer in self._layers])
         if self.phase == FINE_TUNING:
             self._adam = self._saved = None
         for layer in self._layers:
-            layer.noisy = self.phase != FINE_TUNING
+            layer.noisy = self.phase in (RAMP, FULL)  # the noise that weights begin with would only double the cost
 
     def _take(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         """Takes up the network of the fit, with a new Adam or the one of the checkpoint."""
+        if self._network is not None:  # the search has replaced it
+            self._log_alpha = None
         self._network, self.phase = pl_module.network, ""
         self._layers = list(variational_layers(pl_module.network).values())
         self._adam = None
         if not self._layers:
             return
-        own = {layer.log_sigma2 for layer in self._layers}
-        if any(
-            p in own for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]
-        ):
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        if not {layer.log_sigma2 for layer in self._layers}.isdisjoint(p for group in groups for p in group["params"]):
             raise UserError(
                 f"{type(pl_module).__name__}.parameter_groups() must leave log_sigma2 to VariationalTraining"
             )
@@ -133,7 +142,7 @@ class VariationalTraining(pl.Callback):
                 scaler.unscale_(self._adam)
             # a fused optimizer unscales theta's gradients in its own step, which is still to come
             scaled = scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False)
-            self._add_kl(layers, self._gamma(trainer) / self._images, scaler.get_scale() if scaled else 1.0)
+            add_kl(layers, self.kl, self._gamma(trainer) / self._images, scaler.get_scale() if scaled else 1.0)
             scaler.step(self._adam) if scaler is not None else self._adam.step()
         for layer in self._layers:
             layer.log_sigma2.grad = None
@@ -142,16 +151,6 @@ class VariationalTraining(pl.Callback):
         loop = trainer.fit_loop.epoch_loop
         return self.gamma * self._phases.factor(trainer.current_epoch + loop.batch_idx / trainer.num_training_batches)
 
-    def _add_kl(self, layers: list, weight: float, scale: float) -> None:
-        """Adds `weight` times the gradient of the KL of these layers; that of theta times `scale` too."""
-        thetas, rates = [layer.weight for layer in layers], [layer.log_sigma2 for layer in layers]
-        gradients = kl_gradients(_flat(thetas), _flat(rates), _flat([layer.kept for layer in layers]), self.kl)
-        for parameters, flat, factor in zip((thetas, rates), gradients, (weight * scale, weight), strict=True):
-            trained = [p for p in parameters if p.grad is not None]
-            parts = dict(zip(parameters, flat.split([p.numel() for p in parameters]), strict=True))
-            added = [parts[p].view(p.shape).to(p.grad.dtype) for p in trained]
-            torch._foreach_add_([p.grad for p in trained], added, alpha=factor)
-
     def on_validation_start(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         self._follow()
 
@@ -159,19 +158,18 @@ class VariationalTraining(pl.Callback):
         self._follow()
         if not self._layers:
             return
-        thetas, rates = [layer.weight for layer in self._layers], [layer.log_sigma2 for layer in self._layers]
-        kl = float(kl_sum(_flat(thetas), _flat(rates), _flat([layer.kept for layer in self._layers]), self.kl))
+        kl = float(kl_of(self._layers, self.kl))
         if not math.isfinite(kl):
             raise UserError(
                 f"the training has diverged: the KL of epoch {trainer.current_epoch + 1} is not a number; a smaller "
-                "optimizer.lr, variational_training.lr or variational_training.gamma may help"
+                f"optimizer.lr, {self.where}.lr or {self.where}.gamma may help"
             )
         live = float(sum(layer.live().sum() for layer in self._layers))
         pl_module.add_epoch_values(
             {
                 "train/kl": kl / self._images,
                 "train/gamma": self._gamma(trainer),
-                "train/live_weights": live / sum(theta.numel() for theta in thetas),
+                "train/live_weights": live / sum(layer.weight.numel() for layer in self._layers),
             }
         )
 
@@ -180,9 +178,8 @@ class VariationalTraining(pl.Callback):
         if self._log_alpha is None or self.phase != FINE_TUNING:
             return
         self._log_alpha = self._log_alpha.to(self._layers[0].weight.device)
-        for layer, ratio in zip(
-            self._layers, self._log_alpha.split([x.weight.numel() for x in self._layers]), strict=True
-        ):
+        ratios = self._log_alpha.split([layer.weight.numel() for layer in self._layers])
+        for layer, ratio in zip(self._layers, ratios, strict=True):
             moved = log_sigma2_of(ratio.view(layer.weight.shape), layer.weight.detach(), layer.threshold)
             layer.log_sigma2.data.copy_(torch.where(layer.kept, moved, layer.log_sigma2.detach()))
 
@@ -192,7 +189,6 @@ class VariationalTraining(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._saved, self._log_alpha = state_dict["adam"], state_dict["log_alpha"]
-        self._network = None
 
 
 def training_images(trainer: pl.Trainer) -> int:
@@ -202,7 +198,3 @@ def training_images(trainer: pl.Trainer) -> int:
     count = len(loader.dataset) if count is None else count
     seen = trainer.num_training_batches * loader.batch_size * trainer.world_size
     return int(min(count, seen))
-
-
-def _flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])

@@ -12,6 +12,7 @@ import search
 import train
 from src.data import digits
 from src.methods.cafenet import CafeNet
+from src.methods.cell_search import CellSearch
 from src.methods.encas import ENCAS
 from src.methods.operation_search import OperationSearch
 from src.methods.search_module import SearchModule
@@ -64,6 +65,7 @@ def begin(script: str, config: DictConfig, folder: Path, searched: bool = False,
             patch.object(TrainingModule, "training_step", _begun),
             patch.object(CafeNet, "training_step", _begun),
             patch.object(OperationSearch, "training_step", _begun_with_a_path),
+            patch.object(CellSearch, "training_step", _begun_with_gates),
             patch.object(ENCAS, "store", _stored),
             patch.object(digits, "load_digits", _kept),
         ):
@@ -85,6 +87,12 @@ def _begun(module: TrainingModule, batch, index: int) -> None:
 def _begun_with_a_path(module: OperationSearch, batch, index: int) -> None:
     images, targets = batch
     module.task.loss(module(images, *module.drawn(index)), targets)
+    raise Trained
+
+
+def _begun_with_gates(module: CellSearch, batch, index: int) -> None:
+    images, targets = batch
+    module.task.loss(module(images, *module.gate_values(len(images))), targets)
     raise Trained
 
 

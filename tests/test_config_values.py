@@ -168,6 +168,27 @@ OTHER_METHODS = {
         ([1.5], "supernet_width"),
         ([True], "sandwich short_last_bin search_squeeze prior"),
     ],
+    "vinnas": [
+        ([None], "space.operations space.nodes cells.channels cells.layers cells.reductions structure.normalise"),
+        ([0, 1.5, None], "structure.init_theta"),
+        ([-1, 0, 1.5], "structure.init_log_sigma2 structure.threshold weights.init_log_sigma2 weights.threshold"),
+        ([0], "structure.warmup structure.ramp structure.drop_from weights.warmup weights.ramp"),
+        ([None], "structure.drop_from arch.every"),
+        ([0, 1.5], "structure.gamma structure.entropy_weight structure.lr_theta structure.lr_log_sigma2"),
+        ([0, 1.5], "weights.gamma weights.lr"),
+        ([HUGE], "weights.gamma"),
+        ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
+        ([True], "weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs"),
+        ([HUGE], "structure.patience epochs arch.start_epoch arch.every"),
+    ],
+    "darts": [
+        ([None], "space.operations space.nodes cells.channels cells.layers cells.reductions arch.every"),
+        ([0, 1.5], "arch.lr arch.weight_decay arch.init"),
+        ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
+        ([True], "retrain.variational retrain.stem cells.normalise_outputs"),
+        ([0], "arch.start_epoch"),
+        ([HUGE], "epochs"),
+    ],
     "encas": [
         ([None], "split thin reference"),
         ([None, 1.5, HUGE], "max_macs"),
@@ -196,7 +217,10 @@ def needs(method: str, folder) -> list[str]:
     if method == "encas":
         return [f"method.members={stored(folder)}"]
     small = ("model=mobile_digits", "model.stem=[4,1]", "model.stages=[[4,2,2]]", "model.head=4")
-    return [*small, "method.proposal.steps=2"] if method == "hournas" else []
+    cells = ("model=darts_digits", "model.channels=2", "method.space.nodes=1", "method.cells.layers=2")
+    cells = (*cells, "method.space.operations=[skip_connect,max_pool_3x3]")
+    known = {"hournas": [*small, "method.proposal.steps=2"], "vinnas": cells, "darts": cells}
+    return list(known.get(method, []))
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from src.errors import check_choice, check_choices, check_flag, check_range, check_whole
+from src.errors import UserError, check_choice, check_choices, check_flag, check_range, check_whole
 from src.methods.search_module import SearchModule
+from src.networks.cell_network import MOST_CHANNELS, MOST_LAYERS
 from src.networks.frozen_statistics import frozen_statistics
 from src.reporting import quantities
 from src.reporting.candidates import Candidate
@@ -82,13 +83,16 @@ class CellSearch(SearchModule):
         self.rule = check_choice("method.derivation.rule", rule, RULES)
         self.control_names = check_choices("method.controls", controls, CONTROLS)
         check_flag("method.cells.normalise_outputs", normalise_outputs)
+        own = self.space.arguments["layers"]
+        _check_size(channels, own if layers is None else layers, reductions)
         check_flag("method.weights.variational", variational)
-        self.retrain_variational = check_flag("method.retrain_variational", retrain_variational)
-        self._retrain_settings = dict(retrain_settings or {})
+        variational_settings = _checked_settings("method.weights", variational_settings)
+        self.retrain_variational = check_flag("method.retrain.variational", retrain_variational)
+        self._retrain_settings = _checked_settings("method.retrain", retrain_settings)
         super().__init__(base, input_shape, **settings)
         self.config = self.space.supernet_config(channels, layers, reductions, normalise_outputs)
         if variational:
-            self.config = _wrapped(self.config, variational_settings or {})
+            self.config = _wrapped(self.config, variational_settings)
         self.network = self.fresh_network(self.config, 0)
         self.base_network = {"macs": self.space.macs(self.space.start), "params": self.space.params(self.space.start)}
         self.genotype: dict[str, Any] | None = None
@@ -272,6 +276,30 @@ class CellSearch(SearchModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         self.genotype = checkpoint["genotype"]
+
+
+def _check_size(channels: int | None, layers: int, reductions: Sequence[int] | None) -> None:
+    """Of the super-net, under the names that the user has given them."""
+    if channels is not None and check_whole("method.cells.channels", channels, 2, MOST_CHANNELS) % 2:
+        raise UserError(f"method.cells.channels={channels} is not allowed; it must be even, {channels + 1} say")
+    check_whole("method.cells.layers", layers, 1, MOST_LAYERS)
+    if reductions is not None:
+        if not isinstance(reductions, (list, tuple)):
+            raise UserError(
+                f"method.cells.reductions={reductions!r} is not allowed; it must be a list of cells, [1] say"
+            )
+        for layer in reductions:
+            check_whole("method.cells.reductions", layer, 0, layers - 1)
+
+
+def _checked_settings(where: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings of `variational`, under the names that the user has given them."""
+    for name, value in (given or {}).items():
+        if name == "stem":
+            check_flag(f"{where}.stem", value)
+        else:
+            check_range(f"{where}.{name}", value, -50, 50)
+    return dict(given or {})
 
 
 def _wrapped(config: dict[str, Any], variational: Mapping[str, Any]) -> dict[str, Any]:

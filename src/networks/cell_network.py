@@ -14,6 +14,11 @@ from src.errors import UserError, check_flag, check_range, check_whole
 from src.networks.cell_operations import FactorizedReduce, Preprocess, cell_operation
 from src.networks.genotypes import checked_genotype
 
+MOST_CHANNELS, MOST_LAYERS = (
+    4096,
+    1000,
+)  # beyond them something was mistyped, and making the network would take for ever
+
 
 class CellShape(NamedTuple):
     """What a cell reads and makes: the channels of the outputs of the two cells before and those of its own nodes."""
@@ -54,12 +59,12 @@ class CellSkeleton(nn.Module):
         cell_of: Callable[[CellShape], nn.Module],
     ) -> None:
         super().__init__()
-        if check_whole("model.channels", channels, 2) % 2:
+        if check_whole("model.channels", channels, 2, MOST_CHANNELS) % 2:
             raise UserError(f"model.channels={channels} is not allowed; it must be even, {channels + 1} say")
-        check_whole("model.layers", layers, 1)
+        check_whole("model.layers", layers, 1, MOST_LAYERS)
         check_whole("model.num_classes", num_classes, 1)
         check_whole("model.in_channels", in_channels, 1)
-        check_whole("model.stem_multiplier", stem_multiplier, 1)
+        check_whole("model.stem_multiplier", stem_multiplier, 1, 100)
         self.reductions = _reductions(reductions, layers)
         stem = channels * stem_multiplier
         self.stem = nn.Sequential(nn.Conv2d(in_channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))

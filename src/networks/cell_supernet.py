@@ -99,7 +99,7 @@ class CellSupernet(CellSkeleton):
         names = check_choices("operations", operations, OPERATIONS)
         if not set(names) - {NONE} or len(names) < len(operations):
             raise UserError(f"operations={list(operations)} is not allowed; give operations but {NONE}, none twice")
-        check_whole("nodes", nodes, 1)
+        check_whole("nodes", nodes, 1, 20)
         check_flag("normalise_outputs", normalise_outputs)
         super().__init__(
             channels,

@@ -35,7 +35,7 @@ class LeNet300100(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """Two 5x5 convolutions without padding, each with a max-pool, and 500 hidden units: (B, C, H, W) -> (B, num_classes).
+    """Two 5x5 convolutions, each with a max-pool, and 500 hidden units: (B, C, H, W) -> (B, num_classes).
 
     Arguments are those of `LeNet300100`; raises `UserError` for images smaller than 16x16, of which nothing is left.
     """

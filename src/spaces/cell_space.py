@@ -74,7 +74,7 @@ class CellSpace:
                 f"the cells of the model have {counts[0]} and {counts[1]} nodes: give one whose cells have as many, or "
                 "method.space.nodes where the method has it"
             )
-        self.nodes = counts[0] if nodes is None else check_whole("method.space.nodes", nodes, 1)
+        self.nodes = counts[0] if nodes is None else check_whole("method.space.nodes", nodes, 1, 20)
         self.edges = cell_edges(self.nodes)
         self.arguments = {**_DEFAULTS, **{key: value for key, value in inner.items() if key != "_target_"}}
         if self.arguments["in_channels"] != self.input_shape[0]:

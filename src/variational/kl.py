@@ -48,8 +48,9 @@ def ard_slope(log_alpha: Tensor) -> Tensor:
 def sparse_vd_slope(log_alpha: Tensor) -> Tensor:
     """d `sparse_vd_kl` / d log alpha."""
     k1, k2, k3 = FIT
-    share = (-(k2 + k3 * log_alpha)).sigmoid_()  # small where the slope is, so that 1 - share loses nothing
-    return ard_slope(log_alpha).sub_(share * (1 - share), alpha=k1 * k3)
+    inner = k2 + k3 * log_alpha
+    # s(-x) in place of 1 - s(x), which has no digits left where s(x) is nearly 1
+    return ard_slope(log_alpha).sub_(inner.sigmoid() * (-inner).sigmoid_(), alpha=k1 * k3)
 
 
 KLS: dict[str, Callable[[Tensor], Tensor]] = {"ard": ard_kl, "sparse_vd": sparse_vd_kl}

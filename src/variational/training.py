@@ -6,6 +6,7 @@ as in sparse VD, with a factor gamma that grows from 0. That VINNAS trains the w
 phases (warm-up, ramp, full, masked fine-tuning) is reconstructed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from src.errors import UserError, check_choice, check_range
 from src.variational.kl import EPS, SLOPES, kl_named, log_alpha
+from src.variational.layers import VariationalLayer
 
 WARM_UP, RAMP, FULL, FINE_TUNING = "warm-up", "KL ramp", "full KL", "masked fine-tuning"
 
@@ -42,7 +44,7 @@ class Phases:
         return 1.0 if position >= self.full else (position - self.ramp) / (self.full - self.ramp)
 
 
-def phases(epochs: int, warmup: float, ramp: float, finetune: float) -> Phases:
+def phases(epochs: int, warmup: float, ramp: float, finetune: float, where: str = "variational_training") -> Phases:
     """The phases of a training: shares of its epochs, rounded to whole ones, the rest is the full KL.
 
     Raises:
@@ -50,10 +52,10 @@ def phases(epochs: int, warmup: float, ramp: float, finetune: float) -> Phases:
     """
     shares = {"warmup": warmup, "ramp": ramp, "finetune": finetune}
     for name, share in shares.items():
-        check_range(f"variational_training.{name}", share, 0, 1)
+        check_range(f"{where}.{name}", share, 0, 1)
     if sum(shares.values()) > 1 + 1e-9:
         told = ", ".join(f"{name}={share}" for name, share in shares.items())
-        raise UserError(f"variational_training: {told} are more than 1 in all; they are shares of one training")
+        raise UserError(f"{where}: {told} are more than 1 in all; they are shares of one training")
     first = round(warmup * epochs)
     last = epochs - round(finetune * epochs)
     return Phases(first, min(max(first, round((warmup + ramp) * epochs)), last), last, epochs)
@@ -74,6 +76,32 @@ def kl_gradients(theta: Tensor, log_sigma2: Tensor, kept: Tensor, kl: str = "ard
 def kl_sum(theta: Tensor, log_sigma2: Tensor, kept: Tensor, kl: str = "ard") -> Tensor:
     """The sum of the KL over the `kept` weights, in nats."""
     return (kl_named(kl)(log_alpha(theta.float(), log_sigma2.float())) * kept).sum()
+
+
+@torch.no_grad()
+def add_kl(layers: Sequence[VariationalLayer], kl: str, weight: float, theta_scale: float = 1.0) -> None:
+    """Adds `weight` times the gradient of the KL to the gradients that these layers have, of theta `theta_scale` times.
+
+    In one pass over all of them; a parameter without a gradient gets none.
+    """
+    thetas, rates = [layer.weight for layer in layers], [layer.log_sigma2 for layer in layers]
+    gradients = kl_gradients(flat(thetas), flat(rates), flat([layer.kept for layer in layers]), kl)
+    for parameters, gradient, scale in zip((thetas, rates), gradients, (theta_scale, 1.0), strict=True):
+        parts = gradient.split([p.numel() for p in parameters])
+        pairs = [(p.grad, part) for p, part in zip(parameters, parts, strict=True) if p.grad is not None]
+        added = [part.view(own.shape).to(own.dtype) for own, part in pairs]
+        torch._foreach_add_([own for own, _ in pairs], added, alpha=weight * scale)
+
+
+def kl_of(layers: Sequence[VariationalLayer], kl: str) -> Tensor:
+    """The sum of the KL over all kept weights of these layers, in nats."""
+    tensors = [(layer.weight, layer.log_sigma2, layer.kept) for layer in layers]
+    return kl_sum(*(flat(parts) for parts in zip(*tensors, strict=True)), kl)
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """One tensor (n,) of them all, without gradient."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
 @torch.no_grad()

@@ -120,6 +120,17 @@ def test_a_prefix_names_the_network_and_its_metrics():
     assert lines[-1].endswith("best 2.50 %")
 
 
+def test_a_callback_says_its_phase():
+    """The only place where a training of variational weights shows what it is at."""
+    console, callback = Console(file=io.StringIO(), width=100), pl.Callback()
+    callback.phase = "KL ramp"
+    progress = SearchProgress(console=console, plain_every_seconds=0)
+    options = {"limit_train_batches": 1, "limit_val_batches": 1, "logger": False, "enable_checkpointing": False}
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback, progress], **options)
+    trainer.fit(Training())
+    assert console.file.getvalue().startswith("training, KL ramp")
+
+
 def test_an_exception_closes_the_display():
     before = sys.stdout, sys.stderr
     text, _ = run(Training(last=2, fails=True), terminal=True)

@@ -87,7 +87,7 @@ def test_phases_do_what_they_say():
     watch = Watch()
     module = fit(watch)
     assert watch.phases == ["warm-up", "KL ramp", "KL ramp", "full KL", "masked fine-tuning"]
-    assert watch.noisy == [{True}] * 4 + [{False}]
+    assert watch.noisy == [{False}] + [{True}] * 3 + [{False}]
     assert torch.equal(watch.rates[0], torch.full_like(watch.rates[0], -5.0))
     assert (watch.rates[1] != -5.0).all()
     kept = torch.cat([layer.kept.flatten() for layer in variational_layers(module.network).values()])

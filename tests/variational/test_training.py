@@ -16,11 +16,11 @@ def test_gradients_are_those_of_autograd(kl):
     log_sigma2 = torch.cat([4 * torch.randn(50, generator=generator) - 4, torch.tensor([-50.0, 50.0, -9.0])])
     log_sigma2.requires_grad_()
     kept = torch.rand(53, generator=generator) < 0.7
-    total = KLS[kl](log_alpha(theta, log_sigma2))[kept].sum()
+    total = KLS[kl](log_alpha(theta.double(), log_sigma2.double()))[kept].sum()
     expected = torch.autograd.grad(total, (theta, log_sigma2))
     found = kl_gradients(theta, log_sigma2, kept, kl)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(kl_sum(theta, log_sigma2, kept, kl), total.detach())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(kl_sum(theta, log_sigma2, kept, kl).double(), total.detach(), rtol=1e-5, atol=0)
     assert all(bool(gradient.isfinite().all()) and not gradient[~kept].any() for gradient in found)
 
 
