@@ -11,6 +11,7 @@ Of the paper the abstract and summaries were at hand, not its body: schedules, c
 derivation are named fields of conf/method/vinnas.yaml, and none of them is the paper's word.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor
 
 from src.errors import UserError, check_choice, check_range
 from src.methods.cell_search import CellSearch
+from src.networks.cell_operations import PARAMETER_FREE
 from src.runtime.seeds import seeded
 from src.variational.gates import StructuralGates, drawn
-from src.variational.kl import KLS, log_alpha
+from src.variational.kl import EPS, KLS, log_alpha
 from src.variational.selection import RANKS
 
 NOISES = ("example", "scalar", "lrt")
@@ -36,6 +38,9 @@ class Vinnas(CellSearch):
         normalise: "softmax": over the operations of an edge, to compare with DARTS; None.
         rank: what a derivation goes by: "snr", "snr_plus" or "mean_abs".
         init_theta, init_log_sigma2: of the posterior; None: 1 / number of operations.
+        init_log_alpha_free: log alpha that shortcuts and pools begin with; None: as the others. They are useful before
+            any weight has learnt, and a search that is short keeps them for that; with noise of their own they have to
+            show their worth, as dropout on shortcuts has it in P-DARTS (arXiv 1904.12760).
         threshold: of log alpha, from which on an operation is noise.
         kl: "ard" or "sparse_vd".
         entropy_weight: of the mean entropy of |theta| over the operations of an edge, in nats an image.
@@ -51,6 +56,7 @@ class Vinnas(CellSearch):
         rank: str = "snr",
         init_theta: float | None = None,
         init_log_sigma2: float = -6.0,
+        init_log_alpha_free: float | None = None,
         threshold: float = 3.0,
         kl: str = "ard",
         entropy_weight: float = 0.0,
@@ -66,6 +72,8 @@ class Vinnas(CellSearch):
         if init_theta is not None:
             check_range("method.structure.init_theta", init_theta, -100, 100)
         check_range("method.structure.init_log_sigma2", init_log_sigma2, -50, 20)
+        if init_log_alpha_free is not None:
+            check_range("method.structure.init_log_alpha_free", init_log_alpha_free, -50, 20)
         self._threshold = check_range("method.structure.threshold", threshold, -10, 20)
         self.kl = check_choice("method.structure.kl", kl, tuple(KLS))
         self.entropy_weight = check_range("method.structure.entropy_weight", entropy_weight, 0, 100)
@@ -74,6 +82,10 @@ class Vinnas(CellSearch):
         theta = 1 / shape[2] if init_theta is None else init_theta
         joint = self.mode == "joint"
         self.gates = StructuralGates(shape, theta, init_log_sigma2, trainable=joint, threshold=threshold)
+        if init_log_alpha_free is not None:
+            free = [number for number, name in enumerate(self.space.operations) if name in PARAMETER_FREE]
+            noise = init_log_alpha_free + math.log(theta**2 + EPS)
+            self.gates.log_sigma2.data[:, :, free] = noise
         self.gamma = 0.0  # of KL(z), nats an image: `DropoutPruning` raises it
         self.noisy = False  # whether gates are drawn, or stand at their means
 
