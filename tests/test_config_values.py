@@ -177,6 +177,8 @@ OTHER_METHODS = {
         ([0, 1.5], "structure.gamma structure.entropy_weight structure.lr_theta structure.lr_log_sigma2"),
         ([0, 1.5], "weights.gamma weights.lr"),
         ([HUGE], "weights.gamma"),
+        ([0, 1.5, None], "weights.adam_lr"),
+        ([-1, 0, 1.5, None], "structure.init_log_alpha_free"),
         ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
         ([True], "weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs"),
         ([HUGE], "structure.patience epochs arch.start_epoch arch.every"),
@@ -184,6 +186,7 @@ OTHER_METHODS = {
     "darts": [
         ([None], "space.operations space.nodes cells.channels cells.layers cells.reductions arch.every"),
         ([0, 1.5], "arch.lr arch.weight_decay arch.init"),
+        ([0, 1.5, None], "weights.adam_lr"),
         ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
         ([True], "retrain.variational retrain.stem cells.normalise_outputs"),
         ([0], "arch.start_epoch"),

@@ -7,6 +7,7 @@ error is that of the super-net, its costs are those of the network that is made 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -46,6 +47,7 @@ class CellSearch(SearchModule):
         variational: whether the weights of the super-net are variational, with `variational_settings` (as
             `src.variational.conversion.variational` has them).
         retrain_variational, retrain_settings: the same for the network that was found, and for random ones beside it.
+        adam_lr: of Adam, which moves the weights of the super-net; None: the optimizer of `settings` moves them.
         controls: networks that are trained beside the found one: "random", a random genotype trained as the found one
             is, and "dense", the found genotype without variational weights.
         base, input_shape, settings: as `SearchModule` has them.
@@ -73,9 +75,13 @@ class CellSearch(SearchModule):
         variational_settings: Mapping[str, Any] | None = None,
         retrain_variational: bool = False,
         retrain_settings: Mapping[str, Any] | None = None,
+        adam_lr: float | None = None,
         controls: Sequence[str] = CONTROLS,
         **settings,
     ) -> None:
+        if adam_lr is not None:
+            rate = check_range("method.weights.adam_lr", adam_lr, 0, 100)
+            settings["optimizer"] = partial(torch.optim.Adam, lr=rate)
         self.space = space(base, tuple(input_shape))
         self.epochs = check_whole("method.epochs", epochs, 1)
         self.mode = check_choice("method.mode", mode, MODES)
