@@ -47,7 +47,7 @@ class VariationalTraining(pl.Callback):
     def __init__(
         self,
         kl: str = "ard",
-        gamma: float = 0.05,
+        gamma: float = 0.2,
         warmup: float = 0.1,
         ramp: float = 0.4,
         finetune: float = 0.2,
