@@ -10,7 +10,6 @@ import torch
 
 from src.errors import UserError
 from src.methods.cell_search import CellSearch
-from src.spaces.collapse import dead_edges
 
 
 class CellDerivation(pl.Callback):
@@ -27,8 +26,6 @@ class CellDerivation(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: CellSearch) -> None:
         error, loss = (float(trainer.callback_metrics.get(f"val/{name}", math.nan)) for name in ("error", "loss"))
         candidate = pl_module.candidate(error if math.isfinite(loss) else math.nan)
-        values = {name: candidate.extra[name] for name in ("entropy", "parameter_free")}
-        values["dead_edges"] = float(dead_edges(pl_module.live()).sum())
-        for name, value in values.items():
+        for name, value in candidate.extra.items():
             pl_module.log(f"cells/{name}", value, sync_dist=trainer.world_size > 1)
         pl_module.record(trainer, candidate)

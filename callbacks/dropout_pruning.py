@@ -134,8 +134,7 @@ class DropoutPruning(pl.Callback):
             self._drop(pl_module)
         gates = pl_module.gates
         self._history.append((int(gates.live.sum()), pl_module.gamma))
-        left, divergence = float(gates.live.sum()), float(gates.kl(pl_module.kl).detach())
-        values = {"operations_left": left, "kl": divergence, "gamma": pl_module.gamma}
+        values = {"kl": float(gates.kl(pl_module.kl).detach()), "gamma": pl_module.gamma}
         for name, value in values.items():
             pl_module.log(f"structure/{name}", value, sync_dist=trainer.world_size > 1)
 

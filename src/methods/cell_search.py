@@ -23,13 +23,12 @@ from src.reporting.candidates import Candidate
 from src.reporting.cell_figures import cell_figure, histogram_figure, short_cells
 from src.runtime.seeds import keyed_generator
 from src.spaces.cell_space import CellSpace
-from src.spaces.collapse import collapse_measures
+from src.spaces.collapse import collapse_measures, dead_edges
 from src.spaces.derivation import derive
 
 MODES = ("joint", "bilevel")
 RULES = ("top2", "ard")
 CONTROLS = ("random", "dense")
-COLLAPSE = ("entropy", "parameter_free", "skips", "pools")  # of the genotype, that a candidate tells
 VARIATIONAL = "src.variational.conversion.variational"
 
 
@@ -194,7 +193,6 @@ class CellSearch(SearchModule):
     def candidate(self, error: float) -> Candidate:
         """The genotype of now, with the error of the super-net."""
         self.genotype = self.derived()
-        measures = collapse_measures(self.genotype)
         return Candidate(
             id=len(self.candidates),
             parent=None,
@@ -204,8 +202,14 @@ class CellSearch(SearchModule):
             params=self.space.params(self.genotype),
             seconds=self.seconds_since_candidate(),
             architecture=self.genotype,
-            extra={"operations_left": int(self.live().sum()), **{name: measures[name] for name in COLLAPSE}},
+            extra=self._collapse(),
         )
+
+    def _collapse(self) -> dict[str, float]:
+        """How far the search of now is from one kind of operation everywhere, and from none at all."""
+        live, measures = self.live(), collapse_measures(self.genotype)
+        genotype = {name: measures[name] for name in ("entropy", "parameter_free")}
+        return {"operations_left": int(live.sum()), "dead_edges": int(dead_edges(live).sum()), **genotype}
 
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
         trainer.fit_loop.max_epochs = self.epochs
