@@ -13,6 +13,8 @@ from src.runtime.ranks.agreement import fingerprint, gathered
 class RanksAgree(pl.Callback):
     """Compares a hash of the architecture and of every bit of the weights over all ranks, at the end of each epoch.
 
+    Architecture parameters, where a module has any, count as weights: its `structure_state()`, tensors by name.
+
     Under DDP ranks stay equal as long as each does the same; a decision that one rank takes alone, or a parameter that
     is thawed while DDP does not know of it, drives them apart without an error, and the result is that of no training.
     """
@@ -25,7 +27,8 @@ class RanksAgree(pl.Callback):
         if trainer.world_size == 1:
             return
         config = getattr(pl_module, "config", None)
-        found = gathered((fingerprint(config, nn.Identity()), fingerprint(None, pl_module.network)))
+        structure = pl_module.structure_state() if hasattr(pl_module, "structure_state") else {}
+        found = gathered((fingerprint(config, nn.Identity()), fingerprint(None, pl_module.network, structure)))
         for what, hashes in zip(("architecture", "weights"), zip(*found, strict=True), strict=True):
             apart = [rank for rank, value in enumerate(hashes) if value != hashes[0]]
             if apart:

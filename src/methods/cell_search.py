@@ -121,6 +121,10 @@ class CellSearch(SearchModule):
         """The dropout rate of each gate as log alpha, (T, E, O); None where gates have none."""
         return None
 
+    def structure_state(self) -> dict[str, Tensor]:
+        """What all ranks must hold alike beside the weights."""
+        raise NotImplementedError
+
     def live(self) -> Tensor:
         """(T, E, O) bool: the operations that have not been dropped."""
         return torch.ones(self.scores().shape, dtype=torch.bool)

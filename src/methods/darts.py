@@ -53,6 +53,9 @@ class Darts(CellSearch):
     def scores(self) -> Tensor:
         return self.alpha.softmax(dim=2)
 
+    def structure_state(self) -> dict[str, Tensor]:
+        return {"alpha": self.alpha}
+
     def architecture_tensors(self) -> list[tuple[Tensor, float]]:
         """What architecture steps move, each with a factor for its rate."""
         return [(self.alpha, 1.0)]

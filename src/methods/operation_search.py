@@ -136,6 +136,10 @@ class OperationSearch(SearchModule):
         self._add_loss("train", loss, len(images))
         return loss
 
+    def structure_state(self) -> dict[str, Tensor]:
+        """What all ranks must hold alike beside the weights."""
+        return {"theta": self.theta}
+
     def architecture_tensors(self) -> list[tuple[Tensor, float]]:
         """What architecture steps move, each with a factor for its rate."""
         return [(self.theta, 1.0)]

@@ -139,6 +139,9 @@ class Vinnas(CellSearch):
             penalty = penalty + self.entropy_weight * torch.special.entr(share).sum(dim=2).mean()
         return penalty
 
+    def structure_state(self) -> dict[str, Tensor]:
+        return dict(self.gates.state_dict())
+
     def architecture_tensors(self) -> list[tuple[Tensor, float]]:
         """What architecture steps move, each with a factor for its rate; log sigma^2 has the longer way to go."""
         return [(self.gates.theta, 1.0), (self.gates.log_sigma2, self.log_sigma2_rate)]

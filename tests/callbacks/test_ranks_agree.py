@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import nn
 
 from callbacks import ranks_agree
@@ -33,3 +34,13 @@ def test_other_weights_end_the_run(monkeypatch):
 def test_another_architecture_ends_the_run(monkeypatch):
     with pytest.raises(UserError, match="the architecture of rank 1 is not that of rank 0"):
         told(monkeypatch, None, {"width": 3})
+
+
+def test_other_architecture_parameters_end_the_run(monkeypatch):
+    """They decide what is found, and no weight tells of them."""
+    network, theta = nn.Linear(2, 2), torch.zeros(3)
+    mine = SimpleNamespace(network=network, config=None, structure_state=lambda: {"theta": theta})
+    second = (fingerprint(None, nn.Identity()), fingerprint(None, network, {"theta": theta + 1e-7}))
+    monkeypatch.setattr(ranks_agree, "gathered", lambda value: [value, second])
+    with pytest.raises(UserError, match="the weights of rank 1"):
+        RanksAgree().on_train_epoch_end(SimpleNamespace(world_size=2, current_epoch=0), mine)

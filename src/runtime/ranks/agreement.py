@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 
 def world_size() -> int:
@@ -27,13 +28,13 @@ def gathered(value: Any) -> list:
     return values
 
 
-def fingerprint(config: Any, network: nn.Module) -> str:
-    """A hash of a model config and of every bit of a network's parameters.
+def fingerprint(config: Any, network: nn.Module, more: Mapping[str, Tensor] | None = None) -> str:
+    """A hash of a model config and of every bit of a network's parameters, and of `more` tensors by name.
 
     Running statistics are left out: between two forward passes under DDP each rank has those of its own images.
     """
     digest = hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=16)
-    for name, value in network.named_parameters():
+    for name, value in [*network.named_parameters(), *(more or {}).items()]:
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
