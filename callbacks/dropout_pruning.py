@@ -90,11 +90,17 @@ class DropoutPruning(pl.Callback):
                 self._adam.load_state_dict(self._saved)
         if self._over is None:
             self._over = torch.zeros(gates.live.shape, dtype=torch.int64)
+        self._enter(trainer, pl_module)  # a run that is resumed within an epoch does not start it again
 
     # in an epoch
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Vinnas) -> None:
+        self._enter(trainer, pl_module)
+
+    def _enter(self, trainer: pl.Trainer, pl_module: Vinnas) -> None:
+        """Makes gates and super-net what they are in this epoch."""
         pl_module.noisy = trainer.current_epoch >= self.warmup * pl_module.epochs
+        pl_module.show_live()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Vinnas, batch: Any, batch_idx: int) -> None:
         position = (trainer.current_epoch + batch_idx / trainer.num_training_batches) / pl_module.epochs

@@ -178,9 +178,11 @@ OTHER_METHODS = {
         ([0, 1.5], "weights.gamma weights.lr"),
         ([HUGE], "weights.gamma"),
         ([0, 1.5, None], "weights.adam_lr"),
-        ([-1, 0, 1.5, None], "structure.init_log_alpha_free"),
         ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
-        ([True], "weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs"),
+        (
+            [True],
+            "structure.warmup_free weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs",
+        ),
         ([HUGE], "structure.patience epochs arch.start_epoch arch.every"),
     ],
     "darts": [

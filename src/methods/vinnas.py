@@ -11,18 +11,17 @@ Of the paper the abstract and summaries were at hand, not its body: schedules, c
 derivation are named fields of conf/method/vinnas.yaml, and none of them is the paper's word.
 """
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_choice, check_range
+from src.errors import UserError, check_choice, check_flag, check_range
 from src.methods.cell_search import CellSearch
 from src.networks.cell_operations import PARAMETER_FREE
 from src.runtime.seeds import seeded
 from src.variational.gates import StructuralGates, drawn
-from src.variational.kl import EPS, KLS, log_alpha
+from src.variational.kl import KLS, log_alpha
 from src.variational.selection import RANKS
 
 NOISES = ("example", "scalar", "lrt")
@@ -38,9 +37,8 @@ class Vinnas(CellSearch):
         normalise: "softmax": over the operations of an edge, to compare with DARTS; None.
         rank: what a derivation goes by: "snr", "snr_plus" or "mean_abs".
         init_theta, init_log_sigma2: of the posterior; None: 1 / number of operations.
-        init_log_alpha_free: log alpha that shortcuts and pools begin with; None: as the others. They are useful before
-            any weight has learnt, and a search that is short keeps them for that; with noise of their own they have to
-            show their worth, as dropout on shortcuts has it in P-DARTS (arXiv 1904.12760).
+        warmup_free: whether shortcuts and pools take part in the warm-up. They are of use before any weight has learnt,
+            and a short search that begins with them ends with them; without, the others learn to do the work first.
         threshold: of log alpha, from which on an operation is noise.
         kl: "ard" or "sparse_vd".
         entropy_weight: of the mean entropy of |theta| over the operations of an edge, in nats an image.
@@ -56,7 +54,7 @@ class Vinnas(CellSearch):
         rank: str = "snr",
         init_theta: float | None = None,
         init_log_sigma2: float = -6.0,
-        init_log_alpha_free: float | None = None,
+        warmup_free: bool = False,
         threshold: float = 3.0,
         kl: str = "ard",
         entropy_weight: float = 0.0,
@@ -72,9 +70,8 @@ class Vinnas(CellSearch):
         if init_theta is not None:
             check_range("method.structure.init_theta", init_theta, -100, 100)
         check_range("method.structure.init_log_sigma2", init_log_sigma2, -50, 20)
-        if init_log_alpha_free is not None:
-            check_range("method.structure.init_log_alpha_free", init_log_alpha_free, -50, 20)
         self._threshold = check_range("method.structure.threshold", threshold, -10, 20)
+        self.warmup_free = check_flag("method.structure.warmup_free", warmup_free)
         self.kl = check_choice("method.structure.kl", kl, tuple(KLS))
         self.entropy_weight = check_range("method.structure.entropy_weight", entropy_weight, 0, 100)
         super().__init__(base, input_shape, **settings)
@@ -82,10 +79,8 @@ class Vinnas(CellSearch):
         theta = 1 / shape[2] if init_theta is None else init_theta
         joint = self.mode == "joint"
         self.gates = StructuralGates(shape, theta, init_log_sigma2, trainable=joint, threshold=threshold)
-        if init_log_alpha_free is not None:
-            free = [number for number, name in enumerate(self.space.operations) if name in PARAMETER_FREE]
-            noise = init_log_alpha_free + math.log(theta**2 + EPS)
-            self.gates.log_sigma2.data[:, :, free] = noise
+        free = [number for number, name in enumerate(self.space.operations) if name in PARAMETER_FREE]
+        self._free = free if len(free) < shape[2] else []  # a space of nothing else has no others to wait for
         self.gamma = 0.0  # of KL(z), nats an image: `DropoutPruning` raises it
         self.noisy = False  # whether gates are drawn, or stand at their means
 
@@ -125,6 +120,13 @@ class Vinnas(CellSearch):
 
     def live(self) -> Tensor:
         return self.gates.live
+
+    def show_live(self) -> None:
+        live = self.live()
+        if not self.noisy and not self.warmup_free:
+            live = live.clone()
+            live[:, :, self._free] = False
+        self.network.set_live(live)
 
     # what moves them
 

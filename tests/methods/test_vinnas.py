@@ -40,6 +40,27 @@ def test_gates_rest_in_the_warm_up_then_learn_and_operations_go_for_good():
     assert [candidate.extra["operations_left"] for candidate in module.candidates] == watch.left
 
 
+@pytest.mark.parametrize("free", [True, False])
+def test_shortcuts_and_pools_wait_until_weights_have_learnt(free):
+    """They are of use before any weight is, and a short search that begins with them ends with them."""
+
+    class Running(pl.Callback):
+        def __init__(self):
+            self.operations = []
+
+        def on_train_batch_start(self, trainer, module, batch, index):
+            runs = {
+                operation for cell in module.network.live for node in cell for edge in node for operation, _ in edge[1]
+            }
+            self.operations.append({module.space.operations[operation] for operation in runs})
+
+    module, running = vinnas(epochs=2, warmup_free=free), Running()
+    run_cells(module, running, warmup=0.5, drop_from=1.0)
+    every = {"max_pool_3x3", "skip_connect", "sep_conv_3x3"}
+    assert running.operations[0] == (every if free else {"sep_conv_3x3"})
+    assert running.operations[-1] == every
+
+
 def test_what_is_found_is_a_model_config_of_its_genotype_with_variational_weights():
     module = vinnas(retrain_variational=True, controls=["random", "dense"])
     run_cells(module)
