@@ -49,10 +49,8 @@ def test_shortcuts_and_pools_wait_until_weights_have_learnt(free):
             self.operations = []
 
         def on_train_batch_start(self, trainer, module, batch, index):
-            runs = {
-                operation for cell in module.network.live for node in cell for edge in node for operation, _ in edge[1]
-            }
-            self.operations.append({module.space.operations[operation] for operation in runs})
+            edges = [edge for cell in module.network.live for node in cell for edge in node]
+            self.operations.append({module.space.operations[operation] for edge in edges for operation, _ in edge})
 
     module, running = vinnas(epochs=2, warmup_free=free), Running()
     run_cells(module, running, warmup=0.5, drop_from=1.0)
