@@ -179,10 +179,8 @@ OTHER_METHODS = {
         ([HUGE], "weights.gamma"),
         ([0, 1.5, None], "weights.adam_lr"),
         ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
-        (
-            [True],
-            "structure.warmup_free weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs",
-        ),
+        ([True], "weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs"),
+        ([True], "structure.warmup_free"),
         ([HUGE], "structure.patience epochs arch.start_epoch arch.every"),
     ],
     "darts": [
