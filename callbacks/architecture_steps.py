@@ -25,7 +25,7 @@ class ArchitectureSteps(pl.Callback):
 
     The module offers `learns`, whether there are such steps at all; `architecture_tensors()`, its architecture
     parameters, each with a factor for its rate; `architecture_loss(batch, *tensors, step=n)`; `learning_stages()`, name
-    and epochs of each stage; and `stage_epoch()`.
+    and epochs of each stage; `stage_epoch()`; and `warmup_epochs`, the first of a stage, which have no such steps.
 
     Args:
         lr, weight_decay, betas: of Adam.
@@ -69,7 +69,7 @@ class ArchitectureSteps(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit" and not hasattr(pl_module, "architecture_loss"):
-            raise UserError(f"ArchitectureSteps needs method=hournas or method=darts, not {type(pl_module).__name__}")
+            raise UserError(f"ArchitectureSteps needs method=hournas, darts or vinnas, not {type(pl_module).__name__}")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: SearchModule) -> None:
         if not pl_module.learns:
@@ -87,11 +87,12 @@ class ArchitectureSteps(pl.Callback):
     def _check_room(self, pl_module: SearchModule, steps: int) -> None:
         """A stage without an architecture step would take its first operations for the best; `steps`: of an epoch."""
         for stage, epochs in pl_module.learning_stages():
-            if steps * (epochs - self.start_epoch) < self._every:
+            start = max(self.start_epoch, pl_module.warmup_epochs)
+            if steps * (epochs - start) < self._every:
                 raise UserError(
-                    f"with {self.where}.start_epoch={self.start_epoch} and {self.where}.every={self.every} no "
-                    f"architecture step falls into the {epochs} epochs for {stage}, which have {steps} "
-                    "weight steps each"
+                    f"with {start} epochs for the weights alone and {self._every} of their steps to one of the "
+                    f"architecture, no architecture step falls into the {epochs} epochs for {stage}, which have {steps} "
+                    f"weight steps each; give {self.where}.every=1 or more epochs"
                 )
 
     def _from_batch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -106,7 +107,7 @@ class ArchitectureSteps(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: SearchModule, outputs, batch, batch_idx) -> None:
         step = trainer.global_step
-        if not pl_module.learns or pl_module.stage_epoch() < self.start_epoch:
+        if not pl_module.learns or pl_module.stage_epoch() < max(self.start_epoch, pl_module.warmup_epochs):
             return
         if step % self._every == 0 and step != self._step_of_weights:
             self._step_of_weights = step

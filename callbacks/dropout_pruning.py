@@ -15,7 +15,8 @@ from torch import Tensor
 from src.errors import UserError, check_range, check_whole
 from src.methods.vinnas import Vinnas
 from src.reporting.cell_figures import gates_figure, live_figure
-from src.variational.pruning import dropped, ramp
+from src.variational.pruning import dropped
+from src.variational.training import phases
 
 
 class DropoutPruning(pl.Callback):
@@ -36,18 +37,18 @@ class DropoutPruning(pl.Callback):
 
     def __init__(
         self,
-        gamma: float = 0.01,
-        warmup: float = 0.15,
-        ramp: float = 0.35,
+        gamma: float = 0.02,
+        warmup: float = 0.3,
+        ramp: float = 0.3,
         drop_from: float | None = None,
         patience: int = 1,
         lr_theta: float = 3e-3,
-        lr_log_sigma2: float = 1e-2,
+        lr_log_sigma2: float = 2e-2,
         betas: Sequence[float] = (0.5, 0.999),
     ) -> None:
         self.gamma = check_range("method.structure.gamma", gamma, 0, 1e6)
-        self.warmup = check_range("method.structure.warmup", warmup, 0, 1)
-        self.ramp = check_range("method.structure.ramp", ramp, 0, 1)
+        phases(1, warmup, ramp, 0, "method.structure")
+        self.warmup, self.ramp = warmup, ramp
         if drop_from is not None:
             check_range("method.structure.drop_from", drop_from, 0, 1)
         self.drop_from, self.patience = drop_from, check_whole("method.structure.patience", patience, 1)
@@ -76,6 +77,12 @@ class DropoutPruning(pl.Callback):
         if not isinstance(pl_module, Vinnas):
             raise UserError(f"DropoutPruning needs method=vinnas, not {type(pl_module).__name__}")
         self._module = pl_module
+        self._phases = phases(pl_module.epochs, self.warmup, self.ramp, 0, "method.structure")
+        if self._phases.ramp >= pl_module.epochs:
+            raise UserError(
+                f"method.structure.warmup={self.warmup} leaves none of method.epochs={pl_module.epochs} to the gates"
+            )
+        pl_module.warmup_epochs = self._phases.ramp
         pl_module.log_sigma2_rate = self.lr_log_sigma2 / self.lr_theta if self.lr_theta else 1.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Vinnas) -> None:
@@ -99,12 +106,12 @@ class DropoutPruning(pl.Callback):
 
     def _enter(self, trainer: pl.Trainer, pl_module: Vinnas) -> None:
         """Makes gates and super-net what they are in this epoch."""
-        pl_module.noisy = trainer.current_epoch >= self.warmup * pl_module.epochs
+        pl_module.noisy = trainer.current_epoch >= self._phases.ramp
         pl_module.show_live()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Vinnas, batch: Any, batch_idx: int) -> None:
-        position = (trainer.current_epoch + batch_idx / trainer.num_training_batches) / pl_module.epochs
-        pl_module.gamma = self.gamma * ramp(position, self.warmup, self.ramp)
+        position = trainer.current_epoch + batch_idx / trainer.num_training_batches
+        pl_module.gamma = self.gamma * self._phases.factor(position)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Vinnas, optimizer) -> None:
         if self._adam is not None:
@@ -134,9 +141,8 @@ class DropoutPruning(pl.Callback):
     # at the end of an epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Vinnas) -> None:
-        epochs = pl_module.epochs
-        from_ = min(1.0, self.warmup + self.ramp) if self.drop_from is None else self.drop_from
-        if trainer.current_epoch + 1 >= from_ * epochs:
+        first = self._phases.full if self.drop_from is None else round(self.drop_from * pl_module.epochs)
+        if trainer.current_epoch + 1 >= first:
             self._drop(pl_module)
         gates = pl_module.gates
         self._history.append((int(gates.live.sum()), pl_module.gamma))

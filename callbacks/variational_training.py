@@ -69,6 +69,7 @@ class VariationalTraining(pl.Callback):
     def _begin(self) -> None:
         self.phase = ""  # for the progress bar; empty where there is nothing to train
         self._network = None
+        self._idle = False
         self._layers: list = []
         self._adam: torch.optim.Adam | None = None
         self._saved: dict[str, Any] | None = None  # of Adam, from a checkpoint
@@ -83,6 +84,8 @@ class VariationalTraining(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: TrainingModule, stage: str) -> None:
         if stage == "fit":
             self._begin()
+            first = next(callback for callback in trainer.callbacks if isinstance(callback, VariationalTraining))
+            self._idle = first is not self  # a method brings its own, which comes before the one for all
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         self._enter(trainer, pl_module)
@@ -92,12 +95,15 @@ class VariationalTraining(pl.Callback):
 
     def _enter(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         """Makes the layers what they are in this epoch; a fit that is resumed within an epoch begins here too."""
+        if self._idle:
+            return
         if self._network is not pl_module.network:
             self._take(trainer, pl_module)
         if not self._layers:
             return
-        self._phases = phases(getattr(pl_module, "epochs", trainer.max_epochs), self.warmup, self.ramp, self.finetune)
-        self.phase = self._phases.name(trainer.current_epoch)
+        epochs = pl_module.schedule_epochs()  # of one trial, where a search trains several networks
+        self._phases = phases(epochs, self.warmup, self.ramp, self.finetune)
+        self.phase = self._phases.name(trainer.current_epoch % epochs)
         if self.phase == FINE_TUNING and self._log_alpha is None:
             for layer in self._layers:
                 layer.freeze()
@@ -111,7 +117,7 @@ class VariationalTraining(pl.Callback):
         """Takes up the network of the fit, with a new Adam or the one of the checkpoint."""
         if self._network is not None:  # the search has replaced it
             self._log_alpha = None
-        self._network, self.phase = pl_module.network, ""
+        self._module, self._network, self.phase = pl_module, pl_module.network, ""
         self._layers = list(variational_layers(pl_module.network).values())
         self._adam = None
         if not self._layers:
@@ -149,7 +155,8 @@ class VariationalTraining(pl.Callback):
 
     def _gamma(self, trainer: pl.Trainer) -> float:
         loop = trainer.fit_loop.epoch_loop
-        return self.gamma * self._phases.factor(trainer.current_epoch + loop.batch_idx / trainer.num_training_batches)
+        epoch = trainer.current_epoch % self._phases.epochs
+        return self.gamma * self._phases.factor(epoch + loop.batch_idx / trainer.num_training_batches)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         self._follow()
@@ -184,6 +191,8 @@ class VariationalTraining(pl.Callback):
             layer.log_sigma2.data.copy_(torch.where(layer.kept, moved, layer.log_sigma2.detach()))
 
     def state_dict(self) -> dict[str, Any]:
+        if self._network is not None and self._network is not self._module.network:
+            return {"adam": None, "log_alpha": None}  # the search goes on with another network
         adam = self._saved if self._adam is None else self._adam.state_dict()
         return {"adam": adam, "log_alpha": self._log_alpha}
 

@@ -181,7 +181,7 @@ OTHER_METHODS = {
         ([-1, 0, 1.5], "retrain.init_log_sigma2 retrain.threshold"),
         ([True], "weights.variational weights.stem retrain.variational retrain.stem cells.normalise_outputs"),
         ([True], "structure.warmup_free"),
-        ([HUGE], "structure.patience epochs arch.start_epoch arch.every"),
+        ([HUGE], "structure.patience epochs arch.every"),
     ],
     "darts": [
         ([None], "space.operations space.nodes cells.channels cells.layers cells.reductions arch.every"),

@@ -22,14 +22,15 @@ from src.reporting import quantities
 from src.reporting.candidates import Candidate
 from src.reporting.cell_figures import cell_figure, histogram_figure, short_cells
 from src.runtime.seeds import keyed_generator
+from src.spaces.cell_configs import inner_config
 from src.spaces.cell_space import CellSpace
 from src.spaces.collapse import collapse_measures, dead_edges
-from src.spaces.derivation import derive
+from src.spaces.derivation import RULES, derive
+from src.variational.conversion import variational
 
 MODES = ("joint", "bilevel")
-RULES = ("top2", "ard")
 CONTROLS = ("random", "dense")
-VARIATIONAL = "src.variational.conversion.variational"
+VARIATIONAL = f"{variational.__module__}.{variational.__name__}"
 
 
 class CellSearch(SearchModule):
@@ -56,6 +57,7 @@ class CellSearch(SearchModule):
     """
 
     unused_parameters = True
+    warmup_epochs = 0  # in which the structure rests
 
     def __init__(
         self,
@@ -129,6 +131,10 @@ class CellSearch(SearchModule):
         """(T, E, O) bool: the operations that have not been dropped."""
         return torch.ones(self.scores().shape, dtype=torch.bool)
 
+    def running(self) -> Tensor:
+        """(T, E, O) bool: the operations that take part now."""
+        return self.live()
+
     # steps
 
     def learning_stages(self) -> list[tuple[str, int]]:
@@ -144,7 +150,7 @@ class CellSearch(SearchModule):
 
     def show_live(self) -> None:
         """Has the super-net skip what was dropped."""
-        self.network.set_live(self.live())
+        self.network.set_live(self.running())
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -186,7 +192,7 @@ class CellSearch(SearchModule):
             self.space.operations,
             self.space.edges,
             threshold=self.threshold,
-            live=self.live().cpu(),
+            live=self.running().cpu(),
         )
 
     @property
@@ -226,7 +232,7 @@ class CellSearch(SearchModule):
         return self.epochs
 
     def _config(self, genotype: Mapping[str, Any], variational: bool = True) -> dict[str, Any]:
-        config = _unwrapped(self.space.config(genotype))
+        config = dict(inner_config(self.space.config(genotype)))  # the base may be variational, as one that was found
         return _wrapped(config, self._retrain_settings) if variational and self.retrain_variational else config
 
     def architecture(self) -> dict[str, Any]:
@@ -302,8 +308,10 @@ def _check_size(channels: int | None, layers: int, reductions: Sequence[int] | N
             raise UserError(
                 f"method.cells.reductions={reductions!r} is not allowed; it must be a list of cells, [1] say"
             )
-        for layer in reductions:
-            check_whole("method.cells.reductions", layer, 0, layers - 1)
+        for place, layer in enumerate(reductions):
+            check_whole(f"method.cells.reductions[{place}]", layer, 0, layers - 1)
+        if len(set(reductions)) < len(reductions):
+            raise UserError(f"method.cells.reductions={list(reductions)} is not allowed; it has a cell twice")
 
 
 def _checked_settings(where: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -319,8 +327,3 @@ def _checked_settings(where: str, given: Mapping[str, Any] | None) -> dict[str, 
 def _wrapped(config: dict[str, Any], variational: Mapping[str, Any]) -> dict[str, Any]:
     """The model config of a network with variational weights."""
     return {"_target_": VARIATIONAL, "model": config, **variational}
-
-
-def _unwrapped(config: dict[str, Any]) -> dict[str, Any]:
-    """The model config of the same network with plain weights: the base may be one that a search has found."""
-    return _unwrapped(config["model"]) if config["_target_"] == VARIATIONAL else config

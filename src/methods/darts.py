@@ -63,7 +63,3 @@ class Darts(CellSearch):
     def architecture_loss(self, batch: tuple[Tensor, Tensor], alpha: Tensor, step: int) -> Tensor:
         """The loss of the mixture that `alpha` (T, E, O) gives, differentiable in it."""
         return self.structure_loss(batch, alpha.softmax(dim=2), None)
-
-    def entropy(self) -> float:
-        """The mean entropy in nats of the softmax of an edge: how far the search is from a decision."""
-        return float(torch.special.entr(self.scores()).sum(dim=2).mean())

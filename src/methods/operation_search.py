@@ -40,6 +40,7 @@ class OperationSearch(SearchModule):
     """
 
     unused_parameters = True
+    warmup_epochs = 0  # beside those that `ArchitectureSteps` is told
 
     def __init__(
         self,

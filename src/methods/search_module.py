@@ -17,6 +17,7 @@ from src.runtime.build import network_from
 from src.runtime.ranks.stopping import stop_if_told
 from src.runtime.rewrap import adopt_network, rewrap
 from src.runtime.seeds import seeded
+from src.variational.conversion import variational_layers
 
 Progress = Callable[[], Mapping[str, Callback]]
 
@@ -53,6 +54,8 @@ class SearchModule(TrainingModule):
         self.base, self.input_shape, self.seed = base, tuple(input_shape), seed
         self.config = base  # of the network of today
         super().__init__(network=self.fresh_network(base, 0), seed=seed, **settings)
+        if variational_layers(self.network):  # their noise rests in parts of a training
+            self.unused_parameters = True
         self.ended = False  # whether the search has come to its end, maybe before its last epoch
         self.candidates: list[Candidate] = []
         self.description = {"method": type(self).__name__, **(description or {})}

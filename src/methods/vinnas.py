@@ -41,7 +41,8 @@ class Vinnas(CellSearch):
             and a short search that begins with them ends with them; without, the others learn to do the work first.
         threshold: of log alpha, from which on an operation is noise.
         kl: "ard" or "sparse_vd".
-        entropy_weight: of the mean entropy of |theta| over the operations of an edge, in nats an image.
+        entropy_weight: of the mean entropy of |theta| over the operations of an edge: the larger, the more each edge
+            is driven to one operation.
         base, input_shape, settings: as `CellSearch` has them.
     """
 
@@ -121,12 +122,12 @@ class Vinnas(CellSearch):
     def live(self) -> Tensor:
         return self.gates.live
 
-    def show_live(self) -> None:
+    def running(self) -> Tensor:
         live = self.live()
         if not self.noisy and not self.warmup_free:
             live = live.clone()
             live[:, :, self._free] = False
-        self.network.set_live(live)
+        return live
 
     # what moves them
 

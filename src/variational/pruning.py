@@ -27,13 +27,3 @@ def dropped(log_alpha: Tensor, live: Tensor, over: Tensor, patience: int, node_o
         saved.scatter_(1, candidates.argmin(dim=1, keepdim=True), bare[:, None])
         going[:, edges] &= ~saved.view_as(going[:, edges])
     return going
-
-
-def ramp(position: float, warmup: float, length: float) -> float:
-    """The share of its full weight that a KL has at `position` (0 to 1) of a search: 0, then linear to 1.
-
-    warmup: up to where it is 0. length: over how much of the search it rises.
-    """
-    if position < warmup:
-        return 0.0
-    return 1.0 if length == 0 else min(1.0, (position - warmup) / length)

@@ -26,8 +26,9 @@ class Watch(pl.Callback):
         self.left.append(int(module.gates.live.sum()))
 
 
-def test_gates_rest_in_the_warm_up_then_learn_and_operations_go_for_good():
-    module, watch = vinnas(), Watch()
+@pytest.mark.parametrize("mode", ["joint", "bilevel"])
+def test_gates_rest_in_the_warm_up_then_learn_and_operations_go_for_good(mode):
+    module, watch = vinnas(mode=mode), Watch()
     run_cells(module, watch)
     steps = len(watch.theta) // 4
     assert torch.equal(watch.theta[0], watch.theta[steps - 1])  # a quarter of the epochs is warm-up
@@ -121,18 +122,31 @@ def test_bilevel_gates_see_other_images_than_the_weights_and_the_data_is_whole_a
     assert all(name != "none" for node in module.genotype["normal"] for name, _ in node)
 
 
-@pytest.mark.parametrize("make", [partial(vinnas, variational=True), darts])
-def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(make, tmp_path):
+class Stop(pl.Callback):
+    """Ends the search at a batch; the state of the step before has been saved."""
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.at = (epoch, batch)
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if (trainer.current_epoch, index) == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("make", "at"),
+    [
+        (partial(vinnas, variational=True), (3, 0)),
+        (partial(vinnas, variational=True), (2, 3)),  # within an epoch, with noise in gates and weights
+        (partial(vinnas, mode="bilevel"), (2, 2)),
+        (darts, (1, 1)),
+    ],
+)
+def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(make, at, tmp_path):
     whole = make()
     run_cells(whole)
-
-    class Stop(pl.Callback):
-        def on_train_epoch_start(self, trainer, module):
-            if trainer.current_epoch == module.epochs - 1:
-                raise KeyboardInterrupt
-
     with pytest.raises(BaseException):  # noqa: B017, PT011
-        run_cells(make(), RunCheckpoint(str(tmp_path)), Stop())
+        run_cells(make(), RunCheckpoint(str(tmp_path), every_n_steps=1), Stop(*at))
     resumed = make()
     run_cells(resumed, checkpoint=str(tmp_path / "last.ckpt"))
     assert resumed.genotype == whole.genotype
@@ -141,6 +155,26 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(make, tmp_path)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, other[name]), name
     assert resumed.network.live == whole.network.live  # else what was dropped would run again
+
+
+def test_the_penalty_raises_noise_and_the_entropy_term_drives_to_one_operation():
+    """With a wrong sign a search would run all the same, and keep everything."""
+    module = vinnas(entropy_weight=0.5)
+    module.gamma = 0.1
+    theta = torch.rand(module.gates.theta.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    log_sigma2 = torch.full_like(theta, -2.0).requires_grad_()
+    noise = torch.autograd.grad(module.structure_penalty(theta, log_sigma2), log_sigma2)[0]
+    assert bool((noise < 0).all())  # a step against it makes sigma larger
+    module.gamma = 0.0
+    slope = torch.autograd.grad(module.structure_penalty(theta, log_sigma2), theta)[0]
+    largest = theta.argmax(dim=2, keepdim=True)
+    assert bool((slope.gather(2, largest) < 0).all())  # and the largest theta of an edge too
+
+
+@pytest.mark.parametrize(("warmup", "ramp", "told"), [(0.8, 0.7, "more than 1 in all"), (1.0, 0.0, "leaves none of")])
+def test_a_schedule_that_leaves_nothing_to_the_gates_is_refused(warmup, ramp, told):
+    with pytest.raises(UserError, match=told):
+        run_cells(vinnas(epochs=2), warmup=warmup, ramp=ramp)
 
 
 @pytest.mark.parametrize(

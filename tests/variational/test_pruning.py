@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from src.variational.pruning import dropped, ramp
+from src.variational.pruning import dropped
 
 NODES = torch.tensor([0, 0, 1, 1, 1])  # of five edges
 
@@ -30,8 +30,3 @@ def test_what_goes_is_what_waited_but_never_the_last_of_a_node(share):
         live = torch.rand(2, 5, 3, generator=generator) < 0.6
         over = torch.where(torch.rand(2, 5, 3, generator=generator) < share, 2, 1)
         assert torch.equal(dropped(log_alpha, live, over, 2, NODES), by_hand(log_alpha, live, over, 2))
-
-
-def test_a_ramp_waits_rises_and_stays():
-    assert [ramp(position, 0.2, 0.5) for position in (0, 0.19, 0.45, 0.7, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
-    assert ramp(0.2, 0.2, 0) == 1
