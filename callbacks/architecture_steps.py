@@ -91,8 +91,8 @@ class ArchitectureSteps(pl.Callback):
             if steps * (epochs - start) < self._every:
                 raise UserError(
                     f"with {start} epochs for the weights alone and {self._every} of their steps to one of the "
-                    f"architecture, no architecture step falls into the {epochs} epochs for {stage}, which have {steps} "
-                    f"weight steps each; give {self.where}.every=1 or more epochs"
+                    f"architecture, no architecture step falls into the {epochs} epochs for {stage}, which have "
+                    f"{steps} weight steps each; give {self.where}.every=1 or more epochs"
                 )
 
     def _from_batch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
