@@ -132,5 +132,10 @@ def _settled(model, state: Propagation, layers: list[Layer], evaluated: Trace, i
             name += "'"
         names.add(name)
         groups.append(Group(name, entry.size, entry.multiple, entry.frozen))
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    return ChannelGraph(groups, settled, slots, norms, dict(state.unknown), evaluated, input_shape, shapes)
+    return ChannelGraph(groups, settled, slots, norms, dict(state.unknown), evaluated, input_shape, _counted(model))
+
+
+def _counted(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes of what counts as a parameter: not what says how sure a layer is of its weights (`like_weight`)."""
+    aside = {f"{name}.{key}" for name, module in model.named_modules() for key in getattr(module, "like_weight", ())}
+    return {name: tuple(tensor.shape) for name, tensor in model.named_parameters() if name not in aside}

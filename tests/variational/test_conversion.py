@@ -131,3 +131,10 @@ def test_frozen_masks_keep_their_widths(network):
         graph = channel_graph(network, (3, 16, 16))
     frozen = {group.name for group in graph.groups} - {group.name for group in graph.free}
     assert "layer1.0.conv1" in frozen
+
+
+def test_what_says_how_sure_a_layer_is_does_not_count_as_parameters():
+    """Every candidate of a search over a variational network would look twice as large as it is."""
+    plain = resnet20()
+    graph = channel_graph(variational(plain), (3, 32, 32))
+    assert int(cost_polynomial(graph).params(graph.widths())) == sum(p.numel() for p in plain.parameters())
