@@ -27,27 +27,10 @@ def operation_histogram(genotype: Mapping[str, Sequence], operations: Iterable[s
     return {cell: {name: counts[name] for name in names} for cell, counts in found.items()}
 
 
-def live_histogram(live: Tensor, operations: Sequence[str]) -> Histogram:
-    """On how many edges each operation is alive: `live` is (T, E, O) bool."""
-    counts = live.sum(dim=1).tolist()
-    return {cell: dict(zip(operations, row, strict=True)) for cell, row in zip(CELL_TYPES, counts, strict=True)}
-
-
 def entropy(counts: Iterable[float]) -> float:
     """The entropy in nats of a histogram; 0 of an empty one."""
     values = torch.tensor(list(counts), dtype=torch.float64)
     return float(torch.special.entr(values / values.sum().clamp_min(1e-300)).sum())
-
-
-def entropy_of_scores(scores: Tensor) -> Tensor:
-    """(T,) nats: the entropy of scores (T, E, O) >= 0 shared out over the operations of an edge, the mean over edges.
-
-    Edges whose scores are all 0 do not count; without any other the entropy is 0.
-    """
-    scores = scores.detach().double()
-    total = scores.sum(dim=2, keepdim=True)
-    own = torch.special.entr(scores / total.clamp_min(1e-300)).sum(dim=2)
-    return own.sum(dim=1) / (total[..., 0] > 0).sum(dim=1).clamp_min(1)
 
 
 def dead_edges(live: Tensor) -> Tensor:
