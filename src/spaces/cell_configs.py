@@ -16,6 +16,11 @@ def inner_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner_config(config["model"]) if inside else config
 
 
+def with_variational_weights(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of the same network with variational weights; settings: as `variational` has them."""
+    return {"_target_": _VARIATIONAL, "model": dict(config), **settings}
+
+
 def with_genotype(config: Mapping[str, Any], genotype: Genotype) -> dict[str, Any]:
     """`config` with another genotype of the network inside."""
     if config.get("_target_") == _VARIATIONAL:
