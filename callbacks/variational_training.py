@@ -81,6 +81,11 @@ class VariationalTraining(pl.Callback):
             f"finetune={self.finetune}, lr={self.lr}, betas={self.betas})"
         )
 
+    @property
+    def state_key(self) -> str:
+        """Of its state in a checkpoint: a search may have one of its own beside that for all."""
+        return self._generate_state_key(where=self.where)
+
     def setup(self, trainer: pl.Trainer, pl_module: TrainingModule, stage: str) -> None:
         if stage == "fit":
             self._begin()

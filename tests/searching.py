@@ -175,9 +175,9 @@ def run_cells(module: CellSearch, *more: pl.Callback, checkpoint: str | None = N
     if isinstance(module, Vinnas):
         # so strong and so fast that operations go within a few epochs
         pruning = {"gamma": 0.1, "warmup": 0.25, "ramp": 0.25, "lr_theta": 0.02, "lr_log_sigma2": 0.3, **pruning}
-        weights = VariationalTraining(gamma=0.01, warmup=0.25, ramp=0.25, finetune=0)
+        weights = VariationalTraining(gamma=0.01, warmup=0.25, ramp=0.25, finetune=0, where="method.weights")
         callbacks += [weights, DropoutPruning(**pruning)]
-    callbacks += [CellDerivation(), *more]
+    callbacks += [CellDerivation(), VariationalTraining(), *more]  # the second one is for searches without their own
     trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_sanity_val_steps": 0}, callbacks)
     module.search(trainer, digits(), checkpoint)
     return trainer

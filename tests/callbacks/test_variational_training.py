@@ -16,7 +16,7 @@ from src.methods.training_module import TrainingModule
 from src.runtime.trainer import make_trainer
 from src.variational.conversion import variational, variational_layers
 from src.variational.kl import KLS
-from tests.searching import digits, settings
+from tests.searching import BASE, digits, random_search, run_random, settings
 
 EPOCHS, STEPS = 5, 5  # warm-up, two of the ramp, full, fine-tuning
 SHARES = {"warmup": 0.2, "ramp": 0.4, "finetune": 0.2}
@@ -192,3 +192,30 @@ def test_operations_that_are_skipped_are_left_alone():
 def test_wrong_values_are_told(options, told):
     with pytest.raises(UserError, match=told):
         VariationalTraining(**options)
+
+
+def test_of_two_the_first_trains_and_the_other_rests():
+    """A search brings its own beside the one for all; together they would charge each weight twice."""
+    first = VariationalTraining(gamma=20.0, lr=0.1, where="method.weights", **SHARES)
+    both = fit(VariationalTraining(gamma=5.0, lr=0.5), callback=first)
+    alone = fit()
+    assert all(torch.equal(p, q) for p, q in zip(both.parameters(), alone.parameters(), strict=True))
+
+
+def test_each_network_of_a_search_goes_through_all_phases():
+    """A search that trains one network after the other would leave all but the first without noise or KL."""
+    base = {"_target_": "src.variational.conversion.variational", "model": BASE}
+
+    class Phases(pl.Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_train_epoch_end(self, trainer, module):
+            self.seen.append(callback.phase)
+
+    callback, phases = VariationalTraining(warmup=0.34, ramp=0.33, finetune=0.33), Phases()
+    module = random_search(trials=2, epochs_per_trial=3, base=base)
+    run_random(module, callback, phases)
+    assert phases.seen == ["warm-up", "KL ramp", "masked fine-tuning"] * 2
+    plain = random_search(trials=2, epochs_per_trial=3)
+    assert [c.params for c in module.candidates] == [plain.space.params(g) for g in module.genotypes]
