@@ -1,7 +1,8 @@
 """Stand-alone programs that draw: `model_monte_carlo.pt2` and `.onnx`, the mean prediction of S draws of the weights.
 
 They take what `model.pt2` takes, images scaled to [0, 1], float32 (B, C, H, W) with any B, and give the log of the mean
-of S softmaxes, (B, classes). Each call draws anew, from torch's generator or that of onnxruntime.
+of S softmaxes, (B, classes). Each call draws anew, from torch's generator or that of onnxruntime, and
+runs all draws at once, in the memory of S batches.
 """
 
 import logging
@@ -48,11 +49,15 @@ def export_monte_carlo(
         UserError: the network has no variational layers, or torch.export cannot trace it.
         WriteError: the disk is full or the like.
     """
+    for name in formats:
+        (Path(folder) / f"model_monte_carlo.{name}").unlink(missing_ok=True)  # an earlier one is of another network
     check_statistics(input_shape, mean, std)
     own, program = (
         Normalised(kind(network, samples, noise), mean, std).cpu().float().eval().requires_grad_(False)
         for kind in (MonteCarlo, ParallelMonteCarlo)
     )
+    if not formats:
+        return {}
     images = torch.rand(5, *input_shape, generator=torch.Generator().manual_seed(0))
     files = {}
     with torch.no_grad(), quiet(), seeded(0, "monte carlo export"):
