@@ -38,8 +38,9 @@ def search(config: DictConfig) -> None:
         channels_last=config.trainer.channels_last,
     )
     state = prepare.run_state(config, folder)
-    monte_carlo = config.export.get("monte_carlo", 0)
-    recipe = Recipe.from_config(config.retrain, config.trainer, task, state, "retrain.", monte_carlo)
+    draws = prepare.monte_carlo(config)
+    module.check_monte_carlo(draws["monte_carlo"])
+    recipe = Recipe.from_config(config.retrain, config.trainer, task, state, "retrain.", **draws)
     # the ranks are compared before the method's callbacks may put a fresh network in the place of the trained one
     first = {"ranks_agree": config.callbacks.get("ranks_agree")}
     callbacks = prepare.build_callbacks(first, config.method.callbacks, config.callbacks)
@@ -60,7 +61,7 @@ def search(config: DictConfig) -> None:
         if trainer.is_global_zero:
             if "pareto_report" in callbacks:
                 callbacks["pareto_report"].write(module, rows)
-            write_results(folder, rows, network, data, config.export.formats, monte_carlo)
+            write_results(folder, rows, network, data, config.export.formats, **draws)
             state.forget_results()
             print(f"\n{module.remark()}\nrun folder: {folder}")
 

@@ -24,10 +24,10 @@ def train(config: DictConfig) -> None:
     weights = prepare.weights_file(config)
     check_range("epochs", config.epochs, 1)
     state = prepare.run_state(config, folder)
-    monte_carlo = config.export.get("monte_carlo", 0)
-    check_monte_carlo(monte_carlo, architecture)
+    draws = prepare.monte_carlo(config)
+    check_monte_carlo(draws["monte_carlo"], architecture)
     task = prepare.prepared_task(config, data)
-    recipe = Recipe.from_config(config, config.trainer, task, state, monte_carlo=monte_carlo)
+    recipe = Recipe.from_config(config, config.trainer, task, state, **draws)
     callbacks = list(prepare.build_callbacks(config.callbacks).values())
 
     with prepare.open_loggers(config, folder, f"train-{name}-{data.name}") as loggers:
@@ -43,7 +43,7 @@ def train(config: DictConfig) -> None:
         if trained.is_global_zero:
             save_architecture(folder / "architecture.yaml", architecture)
             rows = [table_row(name, architecture, data.input_shape, [trained])]
-            write_results(folder, rows, trained.network, data, config.export.formats, monte_carlo)
+            write_results(folder, rows, trained.network, data, config.export.formats, **draws)
             state.forget_results()
             print(f"\nrun folder: {folder}")
 

@@ -289,10 +289,20 @@ def test_values_of_every_kind(script, values, tmp_path):
         ("trainer=cpu", "data.std", 255, "of images scaled to [0, 1]"),
         ("trainer=cpu", "method.callbacks", [1], "method.callbacks=[1] is not allowed; it must be a node of settings"),
         ("trainer=cpu", "export.formats", "pt2", "export.formats='pt2' is not allowed; it must be a list"),
+        ("trainer=cpu", "export.monte_carlo_noise", "locally", "export.monte_carlo_noise='locally' is not known"),
+        ("trainer=cpu", "export.monte_carlo", 2, "export.monte_carlo=2 needs a network with variational weights: wrap"),
     ],
 )
 def test_what_would_have_been_noticed_in_the_training(choice, key, value, told, tmp_path):
     assert told in outcome("search", changed(composed("search", choice), key, value), tmp_path)
+
+
+def test_draws_of_what_a_search_of_cells_will_find(tmp_path):
+    """Without variational weights in the final training they would be missing after hours of search."""
+    config = composed("search", "method=vinnas", *needs("vinnas", tmp_path), "export.monte_carlo=2")
+    assert outcome("search", config, tmp_path) is None
+    told = outcome("search", changed(config, "method.retrain.variational", False), tmp_path)
+    assert "give method.retrain.variational=true, or export.monte_carlo=0" in told
 
 
 def test_a_mistake_is_a_user_error_and_no_other(tmp_path):

@@ -115,6 +115,13 @@ class CellSearch(CellTraining):
             made["found-dense"] = self._config(self.genotype, variational=False)
         return made
 
+    def check_monte_carlo(self, samples: int) -> None:
+        if samples and not self.retrain_variational:
+            raise UserError(
+                f"export.monte_carlo={samples} needs a network with variational weights: "
+                "give method.retrain.variational=true, or export.monte_carlo=0"
+            )
+
     def remark(self) -> str:
         """What was found, whether it has collapsed, and what the search took."""
         if self.genotype is None:

@@ -64,7 +64,8 @@ class Recipe:
         repeats: trainings of each network, with seeds s, s + 1, ...
         trainer: (callbacks, loggers, overrides) -> a Lightning Trainer.
         settings: of `TrainingModule`: task, optimizer, scheduler, ...
-        monte_carlo: of variational networks, also test the mean prediction of so many draws of the weights; 0: do not.
+        monte_carlo: of variational networks, also test the mean prediction of so many draws; 0: do not.
+        noise: what is drawn then, as `MonteCarlo` has it.
     """
 
     epochs: int
@@ -73,10 +74,18 @@ class Recipe:
     settings: dict[str, Any]
     state: RunState | None = None
     monte_carlo: int = 0
+    noise: str = "weights"
 
     @classmethod
     def from_config(
-        cls, node: DictConfig, trainer: DictConfig, task, state: RunState, where: str = "", monte_carlo: int = 0
+        cls,
+        node: DictConfig,
+        trainer: DictConfig,
+        task,
+        state: RunState,
+        where: str = "",
+        monte_carlo: int = 0,
+        noise: str = "weights",
     ) -> "Recipe":
         """From a config node with epochs, repeats (1 if absent), optimizer and scheduler, and the trainer's node.
 
@@ -95,7 +104,7 @@ class Recipe:
         def new_trainer(*args, **overrides) -> pl.Trainer:
             return make_trainer(trainer, *args, **overrides)
 
-        return cls(node.epochs, repeats, new_trainer, settings, state, monte_carlo)
+        return cls(node.epochs, repeats, new_trainer, settings, state, monte_carlo, noise)
 
     def train(
         self,
@@ -153,7 +162,9 @@ class Recipe:
         self, trainer: pl.Trainer, network: nn.Module, data: pl.LightningDataModule, seed: int, prefix: str
     ) -> dict[str, float]:
         prefix = f"{prefix}monte_carlo/"
-        module = TrainingModule(MonteCarlo(network, self.monte_carlo), prefix=prefix, seed=seed, **self.settings)
+        settings = self.settings | {"compile": False}  # which would write the network once a draw
+        drawing = MonteCarlo(network, self.monte_carlo, self.noise)
+        module = TrainingModule(drawing, prefix=prefix, seed=seed, **settings)
         with seeded(seed, "monte carlo"):
             trainer.test(module, datamodule=data, verbose=False)
         measured = {"error": float(trainer.callback_metrics[f"{prefix}test/error"]), **_trust(trainer, prefix)}

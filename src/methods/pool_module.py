@@ -67,6 +67,10 @@ class PoolModule(SearchModule):
         self.doing = ""  # in words, for the progress bar
         self.members: list[Member] = []  # with their costs on the validation part
 
+    def check_monte_carlo(self, samples: int) -> None:
+        if samples:
+            raise UserError(f"export.monte_carlo={samples} is not for cascades: give export.monte_carlo=0")
+
     def network_of(self, config: dict[str, Any]) -> nn.Module:
         """What is in the place of a network while none is needed; a fit cannot be without a parameter."""
         return nn.Linear(1, 1, bias=False)

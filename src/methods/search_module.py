@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from src.errors import UserError
-from src.methods.final_training import Recipe, compare
+from src.methods.final_training import Recipe, check_monte_carlo, compare
 from src.methods.training_module import TrainingModule
 from src.reporting.candidates import Candidate
 from src.runtime.build import network_from
@@ -126,6 +126,10 @@ class SearchModule(TrainingModule):
     def controls(self) -> dict[str, dict[str, Any]]:
         """Model configs that are trained beside the found one for comparison, by the names of their rows."""
         return {}
+
+    def check_monte_carlo(self, samples: int) -> None:
+        """Raises `UserError` where so many draws (0: none) are asked for of a found network that will have no noise."""
+        check_monte_carlo(samples, self.base)
 
     def compare(
         self, recipe: Recipe, name: str, data: pl.LightningDataModule, loggers: Sequence[Logger], progress: Progress

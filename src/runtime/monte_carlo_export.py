@@ -1,7 +1,8 @@
 """Stand-alone programs that draw: `model_monte_carlo.pt2` and `.onnx`, the mean prediction of S draws of the weights.
 
 They take what `model.pt2` takes, images scaled to [0, 1], float32 (B, C, H, W) with any B, and give the log of the mean
-of S softmaxes, (B, classes). Each call draws anew, from torch's generator or that of onnxruntime.
+of S softmaxes, (B, classes). Each call draws anew, from torch's generator or that of onnxruntime, and
+runs all draws at once, in the memory of S batches.
 """
 
 import logging
@@ -17,6 +18,7 @@ from src.runtime.export import Normalised, check_statistics, first_line, lacks_p
 from src.runtime.export_formats import WRITERS, quiet
 from src.runtime.seeds import seeded
 from src.variational.monte_carlo import MonteCarlo
+from src.variational.parallel_monte_carlo import ParallelMonteCarlo
 from src.whole_files import written_whole
 
 CALLS = 8  # of which mean and spread of the probabilities are compared
@@ -34,28 +36,37 @@ def export_monte_carlo(
     mean: Sequence[float],
     std: Sequence[float],
     formats: Sequence[str],
+    noise: str = "weights",
 ) -> dict[str, Path]:
     """Writes the Monte-Carlo prediction of `network` by `samples` draws, in those of `formats` that can express it.
 
     What is written is loaded again: it must give finite numbers, others in each call, and over several calls the mean
     probabilities that the network gives, within what sampling explains. A format that cannot is left out, with a
-    logged message. Returns the files by format; other arguments are those of `export_network`.
+    logged message. Returns the files by format; `noise` is that of `MonteCarlo`, other arguments are those of
+    `export_network`.
 
     Raises:
         UserError: the network has no variational layers, or torch.export cannot trace it.
         WriteError: the disk is full or the like.
     """
+    for name in formats:
+        (Path(folder) / f"model_monte_carlo.{name}").unlink(missing_ok=True)  # an earlier one is of another network
     check_statistics(input_shape, mean, std)
-    program = Normalised(MonteCarlo(network, samples), mean, std).cpu().float().eval().requires_grad_(False)
+    own, program = (
+        Normalised(kind(network, samples, noise), mean, std).cpu().float().eval().requires_grad_(False)
+        for kind in (MonteCarlo, ParallelMonteCarlo)
+    )
+    if not formats:
+        return {}
     images = torch.rand(5, *input_shape, generator=torch.Generator().manual_seed(0))
     files = {}
     with torch.no_grad(), quiet(), seeded(0, "monte carlo export"):
         try:
+            expected = _calls(own, images)
             any_batch = {"images": {0: torch.export.Dim("batch")}}
             traced = torch.export.export(program, (images,), dynamic_shapes=any_batch)
         except Exception as error:  # exporters raise anything
             raise UserError(f"Monte-Carlo prediction is not exported: {first_line(error)}") from error
-        expected = _calls(program, images)
         for name in formats:
             path = Path(folder) / f"model_monte_carlo.{name}"
             if lacks_packages(name, path.name):

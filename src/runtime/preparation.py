@@ -222,6 +222,15 @@ def weights_file(config: DictConfig) -> Path | None:
     return path
 
 
+def monte_carlo(config: DictConfig) -> dict[str, Any]:
+    """What `Recipe` and `write_results` take of Monte-Carlo prediction: the number of draws, 0 for none, and the noise.
+
+    The config of an older run that is resumed may lack them.
+    """
+    export = config.export
+    return {"monte_carlo": export.get("monte_carlo", 0), "noise": export.get("monte_carlo_noise", "weights")}
+
+
 def build_callbacks(*nodes: DictConfig) -> dict[str, Callback]:
     """The callbacks of one or more config nodes, in their order; a callback that is null is left out."""
     named = {name: node for group in nodes for name, node in group.items() if node is not None}

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from src.errors import UserError, WriteError
+from src.errors import WriteError
 from src.reporting.sparsity import write_sparsity
 from src.reporting.tables import print_table, write_table_csv
 from src.runtime.checkpoints import save_whole
-from src.runtime.export import export_network
+from src.runtime.export import export_network, first_line
 from src.runtime.monte_carlo_export import export_monte_carlo
 from src.runtime.resume import ENDED
 from src.variational.conversion import deterministic, variational_layers
@@ -27,18 +27,20 @@ def write_results(
     data,
     formats: Sequence[str],
     monte_carlo: int = 0,
+    noise: str = "weights",
 ) -> None:
     """Prints the final table; writes the trained network and then the table: `weights.pt`, `model.*`, `comparison.csv`.
 
     Of a variational network `weights.pt` has its distributions, `model.*` the means of its live weights, and there are
-    `sparsity.csv` and, if asked for, `model_monte_carlo.*`.
+    `sparsity.csv` and, if asked for, `model_monte_carlo.*`, after the table: what that export may do costs no result.
 
     Args:
         rows: as in `src.reporting.tables`.
         network: the trained network; None if none was trained.
         data: its `input_shape`, `mean` and `std` go into the exported programs.
         formats: of the exported programs, of "pt2" and "onnx".
-        monte_carlo: draws of the weights in a program for Monte-Carlo prediction; 0: there is none.
+        monte_carlo, noise: draws in a program for Monte-Carlo prediction, and of what (see `MonteCarlo`); 0: there is
+            none.
     """
     print()
     print_table(rows)
@@ -48,9 +50,15 @@ def write_results(
         if variational:
             write_sparsity(folder / "sparsity.csv", layer_sparsity(network))
         _told(export_network, deterministic(network) if variational else network, folder, *statistics)
-        if monte_carlo:
-            _told(export_monte_carlo, network, monte_carlo, folder, *statistics)
-    write_table_csv(folder / ENDED, rows)  # last: a run with this file has nothing left to do
+    write_table_csv(folder / ENDED, rows)  # a run with this file has ended
+    if monte_carlo and network is None:
+        log.warning(
+            "export.monte_carlo=%s: no network was trained, so that there is no model_monte_carlo.*", monte_carlo
+        )
+    elif monte_carlo:
+        if formats:
+            print(f"exporting the mean prediction of {monte_carlo} draws, model_monte_carlo.*: it may take a minute")
+        _told(export_monte_carlo, network, monte_carlo, folder, *statistics, noise)
 
 
 def _told(export: Callable, *arguments: Any) -> None:
@@ -59,5 +67,5 @@ def _told(export: Callable, *arguments: Any) -> None:
         export(*arguments)
     except WriteError:
         raise
-    except UserError as error:
-        log.warning("%s", error)
+    except Exception as error:  # exporters raise anything
+        log.warning("%s", first_line(error))

@@ -36,7 +36,7 @@ MAY_CHANGE = (
 )
 _KEPT = ("overrides.yaml", "config.yaml", "hydra.yaml")
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
-ENDED = "comparison.csv"  # what a run writes last
+ENDED = "comparison.csv"  # what a run writes when it has ended
 
 
 def resumed_arguments(arguments: Sequence[str], command: str) -> list[str]:

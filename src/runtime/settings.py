@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from src.errors import UserError, check_choice, check_flag, check_text, check_whole
 from src.runtime.export import FORMATS
 from src.runtime.trainer_options import check_user_options
+from src.variational.layers import NOISES
 
 _GREATEST_SEED = 2**32 - 1  # NumPy's
 
@@ -43,6 +44,7 @@ def check_settings(config: DictConfig) -> None:
     for name in formats:
         check_choice("export.formats", name, FORMATS)
     check_whole("export.monte_carlo", config.export.get("monte_carlo", 0), 0, 1000)
+    check_choice("export.monte_carlo_noise", config.export.get("monte_carlo_noise", "weights"), NOISES)
     check_user_options(OmegaConf.to_container(config.trainer, resolve=True))
 
 

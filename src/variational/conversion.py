@@ -35,13 +35,13 @@ def variational(
     for name, layer in layers.items():
         if not isinstance(layer, VariationalLayer) and (stem or layer is not first):
             new[layer] = _variational_layer(name, layer, init_log_sigma2, threshold)
-    return _replaced(model, new)
+    return replaced(model, new)
 
 
 def deterministic(model: nn.Module) -> nn.Module:
     """A copy of `model` with plain layers in place of the variational ones, which hold theta where live, else 0."""
     model = copy.deepcopy(model)
-    return _replaced(model, {layer: _plain_layer(layer) for layer in variational_layers(model).values()})
+    return replaced(model, {layer: _plain_layer(layer) for layer in variational_layers(model).values()})
 
 
 def variational_layers(model: nn.Module) -> dict[str, VariationalLayer]:
@@ -92,7 +92,8 @@ def _with_tensors_of(layer: nn.Module, new: nn.Module) -> nn.Module:
     return new.train(layer.training)
 
 
-def _replaced(model: nn.Module, new: dict[nn.Module, nn.Module]) -> nn.Module:
+def replaced(model: nn.Module, new: dict[nn.Module, nn.Module]) -> nn.Module:
+    """`model` itself with other modules in the place of some of its own, wherever they stand."""
     if model in new:
         return new[model]
     for module in list(model.modules()):

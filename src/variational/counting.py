@@ -6,29 +6,19 @@ log_sigma2 is never counted: it is gone when training ends.
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from src.variational.layers import VariationalLayer
 
-NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
-
 
 @torch.no_grad()
-def nonzero_parameters(model: nn.Module, count_norms: bool = True, count_bias: bool = True) -> int:
-    """The parameters of `model` that are not zero; what several modules share counts once.
-
-    Args:
-        count_norms: whether scales and shifts of normalisations count.
-        count_bias: whether the biases of all other modules count.
-    """
+def nonzero_parameters(model: nn.Module) -> int:
+    """The parameters of `model` that are not zero, norms and biases too; what several modules share counts once."""
     seen: set[int] = set()
     total = 0
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            norm = isinstance(module, NORMS)
-            counted = count_norms if norm else count_bias if name == "bias" else name != "log_sigma2"
-            if counted and id(parameter) not in seen:
+            if name != "log_sigma2" and id(parameter) not in seen:
                 seen.add(id(parameter))
                 total += _nonzero(module, name)
     return total

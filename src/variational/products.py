@@ -76,7 +76,12 @@ class Convolution(Product):
         )
 
     def fuses(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether one convolution is taken for both; not in channels_last, where the halves do not lie together."""
+        """Whether one convolution is taken for both; not in channels_last, where the halves do not lie together.
+
+        Nor in a program that is exported: it is for batches of any size.
+        """
+        if torch.compiler.is_exporting():
+            return False
         depthwise = self.groups > 1 and weight.shape[1] == 1 and weight[0, 0].numel() > 1
         return depthwise and x.numel() <= FUSED_SIZE and x.is_contiguous()
 

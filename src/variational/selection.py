@@ -12,8 +12,6 @@ from torch import Tensor
 
 from src.errors import check_choice
 
-DEAD = 0.68333  # snr_plus at theta = 0; a threshold that agrees with log alpha < 3 lies at 0.79030, above it
-
 
 def snr(theta: Tensor, sigma: Tensor) -> Tensor:
     """|theta| / sigma = alpha^-0.5; 0 where theta is 0."""

@@ -9,6 +9,7 @@ import torch
 
 from callbacks.variational_training import VariationalTraining
 from src.errors import UserError
+from src.methods import final_training
 from src.methods.final_training import Recipe, check_monte_carlo, compare, table_row
 from src.runtime.build import network_from
 from src.runtime.checkpoints import RunState
@@ -89,3 +90,16 @@ def test_monte_carlo_of_a_plain_network_is_refused_before_its_training():
     check_monte_carlo(3, VARIATIONAL)
     with pytest.raises(UserError, match=r"export\.monte_carlo=3 needs"):
         check_monte_carlo(3, BASE)
+
+
+def test_the_noise_of_the_draws_is_that_of_the_settings(monkeypatch):
+    given = []
+
+    def drawing(network, *settings):
+        given.append(settings)
+        return network
+
+    monkeypatch.setattr(final_training, "MonteCarlo", drawing)
+    made = recipe(monte_carlo=3, noise="local")
+    made.train(VARIATIONAL, digits(), 0, test_only=True)
+    assert given == [(3, "local")]

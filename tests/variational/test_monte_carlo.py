@@ -41,19 +41,6 @@ def test_without_variance_it_is_the_network():
     torch.testing.assert_close(found, model(images).log_softmax(1))
 
 
-@pytest.mark.parametrize("noise", ["weights", "local"])
-def test_it_can_be_exported(noise):
-    """The exported program must draw in each call: noise that was traced as a constant would make one network of it."""
-    predicting = MonteCarlo(network(), samples=2, noise=noise)
-    images = torch.randn(5, 1, 4, 4)
-    program = torch.export.export(predicting, (images,)).module()
-    torch.manual_seed(1)
-    expected = predicting(images)
-    torch.manual_seed(1)
-    torch.testing.assert_close(program(images), expected)
-    assert not torch.equal(program(images), program(images))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
