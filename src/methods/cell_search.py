@@ -7,7 +7,7 @@ super-net, its costs are those of the network that is made of it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.errors import check_choice, check_choices, check_flag
+from src.errors import UserError, check_choice, check_choices, check_flag
 from src.methods.cell_training import CellTraining, checked_variational
 from src.reporting import quantities
 from src.reporting.candidates import Candidate
