@@ -38,7 +38,7 @@ class Vinnas(CellSearch):
         rank: what a derivation goes by: "snr", "snr_plus" or "mean_abs".
         init_theta, init_log_sigma2: of the posterior; None: 1 / number of operations.
         warmup_free: whether shortcuts and pools take part in the warm-up. They are of use before any weight has learnt,
-            and a short search that begins with them ends with them; without, the others learn to do the work first.
+            and a very short search may end with little else; without them the others learn to do the work first.
         threshold: of log alpha, from which on an operation is noise.
         kl: "ard" or "sparse_vd".
         entropy_weight: of the mean entropy of |theta| over the operations of an edge: the larger, the more each edge
@@ -55,7 +55,7 @@ class Vinnas(CellSearch):
         rank: str = "snr",
         init_theta: float | None = None,
         init_log_sigma2: float = -6.0,
-        warmup_free: bool = False,
+        warmup_free: bool = True,
         threshold: float = 3.0,
         kl: str = "ard",
         entropy_weight: float = 0.0,
