@@ -1,7 +1,7 @@
 """Finds a better model config than the one that it is given: compose -> build -> search -> compare -> report.
 
-python search.py                                  CONet on real digits, about two minutes on two cores
-python search.py data=cifar10 model=resnet20      every choice: python search.py --help, conf/, README.md
+    python search.py                                  CONet on real digits, about two minutes on two cores
+    python search.py data=cifar10 model=resnet20      every choice: python search.py --help, conf/, README.md
 """
 
 import sys

@@ -1,8 +1,8 @@
 """Trains one network, tests it once and exports it: compose -> build -> train -> test -> export.
 
-python train.py                                                     resnet20 on real digits
-python train.py architecture=outputs/<run folder>                   what a search has found, from scratch
-python train.py architecture=outputs/<run folder> test_only=true    tests the weights of that folder
+    python train.py                                                     resnet20 on real digits
+    python train.py architecture=outputs/<run folder>                   what a search has found, from scratch
+    python train.py architecture=outputs/<run folder> test_only=true    tests the weights of that folder
 """
 
 from omegaconf import DictConfig

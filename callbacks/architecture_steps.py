@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_range, check_whole
+from src.errors import UserError, check_betas, check_range, check_whole
 from src.methods.search_module import SearchModule
 
 
@@ -49,9 +49,7 @@ class ArchitectureSteps(pl.Callback):
         self.where = where
         self.lr = check_range(f"{where}.lr", lr, 0, 100)
         self.weight_decay = check_range(f"{where}.weight_decay", weight_decay, 0, 100)
-        if not isinstance(betas, (list, tuple)) or len(betas) != 2:
-            raise UserError(f"{where}.betas={betas!r} is not allowed; it must be two numbers, such as [0.9, 0.999]")
-        self.betas = tuple(check_range(f"{where}.betas", beta, 0, 0.999999) for beta in betas)
+        self.betas = check_betas(f"{where}.betas", betas)
         self.start_epoch = check_whole(f"{where}.start_epoch", start_epoch, 0)
         self.every = None if every is None else check_whole(f"{where}.every", every, 1)
         self.paths = check_whole(f"{where}.paths", paths, 1, 1000)

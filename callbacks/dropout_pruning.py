@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_range, check_whole
+from src.errors import UserError, check_betas, check_range, check_whole
 from src.methods.vinnas import Vinnas
 from src.reporting.cell_figures import gates_figure, live_figure
 from src.variational.pruning import dropped
@@ -54,11 +54,7 @@ class DropoutPruning(pl.Callback):
         self.drop_from, self.patience = drop_from, check_whole("method.structure.patience", patience, 1)
         self.lr_theta = check_range("method.structure.lr_theta", lr_theta, 0, 100)
         self.lr_log_sigma2 = check_range("method.structure.lr_log_sigma2", lr_log_sigma2, 0, 100)
-        if not isinstance(betas, (list, tuple)) or len(betas) != 2:
-            raise UserError(
-                f"method.structure.betas={betas!r} is not allowed; it must be two numbers, such as [0.5, 0.999]"
-            )
-        self.betas = tuple(check_range("method.structure.betas", beta, 0, 0.999999) for beta in betas)
+        self.betas = check_betas("method.structure.betas", betas)
         self._over: Tensor | None = None  # epochs on end over the threshold, (T, E, O)
         self._adam: torch.optim.Adam | None = None
         self._saved: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from src.errors import UserError, check_choice, check_range
+from src.errors import UserError, check_betas, check_choice, check_range
 from src.methods.training_module import TrainingModule
 from src.variational.conversion import variational_layers
 from src.variational.kl import KLS
@@ -61,9 +61,7 @@ class VariationalTraining(pl.Callback):
         phases(1, warmup, ramp, finetune, where)
         self.warmup, self.ramp, self.finetune = warmup, ramp, finetune
         self.lr = check_range(f"{where}.lr", lr, 0, 100)
-        if not isinstance(betas, Sequence) or isinstance(betas, str) or len(betas) != 2:
-            raise UserError(f"{where}.betas={betas!r} is not allowed; it must be two numbers: [0.9, 0.999]")
-        self.betas = tuple(check_range(f"{where}.betas", beta, 0, 0.999999) for beta in betas)
+        self.betas = check_betas(f"{where}.betas", betas)
         self._begin()
 
     def _begin(self) -> None:

@@ -77,6 +77,14 @@ def check_whole(name: str, given: int, low: int, high: int | None = None) -> int
     return given
 
 
+def check_betas(name: str, given: Sequence[float]) -> tuple[float, float]:
+    """The two decay rates of Adam, each from 0 to below 1, as a tuple; raises `UserError` otherwise."""
+    if not isinstance(given, (list, tuple)) or len(given) != 2:
+        raise UserError(f"{name}={given!r} is not allowed; it must be two numbers, such as [0.9, 0.999]")
+    first, second = (check_range(name, beta, 0, 0.999999) for beta in given)
+    return first, second
+
+
 def check_flag(name: str, given: bool) -> bool:
     """`given`, if it is true or false; raises `UserError` otherwise: Python takes any word, "no" too, for true."""
     if not isinstance(given, bool):
