@@ -75,7 +75,7 @@ class Candidate:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Candidate":
-        """The candidate of `to_dict`, of an earlier version too. Raises `UserError` where keys are missing or unknown."""
+        """The candidate of `to_dict`, an old one too; raises `UserError` where keys are missing or unknown."""
         known = {entry.name for entry in fields(cls)}
         wrong = set(values) ^ known
         if wrong - {"extra", _OUTDATED}:
