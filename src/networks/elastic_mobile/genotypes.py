@@ -1,14 +1,10 @@
 """Genotypes of elastic mobile networks: the largest, the smallest, and whether one belongs to a space."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from src.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from src.networks.elastic_mobile.macro import ElasticMacro, ElasticStage
+from src.networks.elastic_mobile.description import ElasticMacro, ElasticStage
 
 KEYS = ("resolution", "width", "stem", "widths", "kernels", "expansions", "last")
 
@@ -73,9 +69,7 @@ def _extreme(macro: ElasticMacro, of: Callable) -> dict[str, Any]:
     }
 
 
-def _of_blocks(
-    name: str, index: int, genotype: Mapping, stage: ElasticStage, allowed: Sequence[int]
-) -> list[int]:
+def _of_blocks(name: str, index: int, genotype: Mapping, stage: ElasticStage, allowed: Sequence[int]) -> list[int]:
     where, given = f"genotype.{name}[{index}]", genotype[name][index]
     _check_length(where, given, stage.depths, "blocks")
     checked = [_one_of(f"{where}[{block}]", one, allowed) for block, one in enumerate(given)]
