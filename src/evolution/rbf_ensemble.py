@@ -54,6 +54,7 @@ class RBFEnsemble:
         self.alphabet = np.asarray(alphabet, dtype=np.float64)
         self.members, self.eta, self.seed = check_whole("members", members, 1), eta, seed
         self._groups: list[_Members] = []
+        self._places = np.empty(0, dtype=np.int64)  # of each member among those fitted, group after group
         self._constant = np.nan
 
     def fit(self, rows: NDArray, values: NDArray) -> "RBFEnsemble":
@@ -70,37 +71,44 @@ class RBFEnsemble:
             raise ValueError(f"{len(points)} rows need as many finite values, at least one; got {values}")
         genes, first = draw_members(points, self.members, np.random.default_rng(self.seed))
         self._constant = float(np.median(values))
-        sizes = first.sum(1), genes.sum(1)
+        # with few genes members are often the same
+        genes, places, same = np.unique(genes, axis=0, return_index=True, return_inverse=True)
+        first, groups = first[places], _alike(first[places].sum(1), genes.sum(1))
         self._groups = [
             _fitted(torch.from_numpy(points), torch.from_numpy(values), genes[some], first[some], self.eta)
-            for some in _alike(*sizes)
+            for some in groups
         ]
+        self._places = np.argsort(np.concatenate([np.empty(0, dtype=np.int64), *groups]))[same]
         return self
 
     def predict(self, rows: NDArray) -> NDArray:
         """The median of the members' predictions for rows (m, d), float64 (m,), without members that have none."""
-        return self._median(self.predictions(rows))
+        found = self.predictions(rows)
+        if not len(found):
+            return np.full(found.shape[1], self._constant)
+        return np.median(found, axis=0) if np.isfinite(found).all() else np.nanmedian(found, axis=0)
 
     def predictions(self, rows: NDArray) -> NDArray:
-        """What every member says of rows (m, d): float64 (members, m), grouped by size."""
+        """What every member says of rows (m, d): float64 (members, m), in the order in which they were drawn.
+
+        NaN for a member whose system turned out to be singular. There are no members where all rows were equal.
+        """
         points = torch.from_numpy(self._scaled(rows))
-        found = [torch.empty(0, len(points), dtype=torch.float64)]
+        found = torch.empty(sum(len(group.genes) for group in self._groups), len(points), dtype=torch.float64)
+        line = 0
         for group in self._groups:
             step = max(1, _PREDICTED // group.cubic.shape[1])
-            many = max(1, step // max(1, len(points)))  # members at once; few rows need not go member by member
+            many = max(1, step // max(1, len(points)))  # members at once: few rows need not go member by member
             for start in range(0, len(group.genes), many):
                 some = _Members(*(part[start : start + many] for part in group))
-                parts = [_values(some, points[place : place + step]) for place in range(0, len(points), step)]
-                found.append(torch.cat([torch.empty(len(some.genes), 0, dtype=torch.float64), *parts], 1))
-        return torch.cat(found).numpy()
+                for place in range(0, len(points), step):
+                    part = points[place : place + step]
+                    found[line : line + len(some.genes), place : place + len(part)] = _values(some, part)
+                line += len(some.genes)
+        return found.numpy()[self._places]
 
     def _scaled(self, rows: NDArray) -> NDArray:
         return np.asarray(rows, dtype=np.float64).reshape(-1, len(self.alphabet)) / self.alphabet
-
-    def _median(self, predictions: NDArray) -> NDArray:
-        if not len(predictions):
-            return np.full(predictions.shape[1], self._constant)
-        return np.median(predictions, axis=0) if np.isfinite(predictions).all() else np.nanmedian(predictions, axis=0)
 
 
 def _alike(rows: NDArray, genes: NDArray) -> list[NDArray]:

@@ -16,7 +16,12 @@ from src.spaces.subnet_rows import Choices
 
 
 def block_cost(
-    macro: ElasticMacro, stage: ElasticStage, channels: tuple[int, int], kernel: int, expansion: int, side: int,
+    macro: ElasticMacro,
+    stage: ElasticStage,
+    channels: tuple[int, int],
+    kernel: int,
+    expansion: int,
+    side: int,
     stride: int,
 ) -> tuple[int, int]:
     """(MACs, parameters) of an inverted residual block between `channels` (in, out), on maps of side x side."""
@@ -35,11 +40,16 @@ def block_cost(
     return macs, params
 
 
-def head_cost(macro: ElasticMacro, width: int, last: int, multiplier: float, classes: int, side: int) -> tuple[int, int]:
+def head_cost(
+    macro: ElasticMacro, width: int, last: int, multiplier: float, classes: int, side: int
+) -> tuple[int, int]:
     """(MACs, parameters) of what comes after the last stage, of base width `width`, on maps of side x side."""
     before, features = macro.channels(width, multiplier), macro.channels(last, multiplier)
     middle = macro.head_middle(width, multiplier) if macro.head_expansion else features
-    macs, params = before * middle * side**2 + features * classes, before * middle + 2 * middle + (features + 1) * classes
+    macs, params = (
+        before * middle * side**2 + features * classes,
+        before * middle + 2 * middle + (features + 1) * classes,
+    )
     if macro.head_expansion:
         macs, params = macs + middle * features, params + middle * features
     return macs, params

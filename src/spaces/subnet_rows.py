@@ -109,7 +109,9 @@ class SubnetRows:
             put(name, values)
         for index, stage in enumerate(self.macro.stages):
             put(f"stage{index}.width", choices.widths[index])
-            kernels, expansions, depths = (part[index] for part in (choices.kernels, choices.expansions, choices.depths))
+            kernels, expansions, depths = (
+                part[index] for part in (choices.kernels, choices.expansions, choices.depths)
+            )
             if stage.per_block:
                 pairs = expansions * len(stage.kernels) + kernels
                 for block in range(max(stage.depths)):
