@@ -53,7 +53,7 @@ class EncasJoint(SubnetEvolution):
         base: not used: the super-nets stand in `supernets`.
         supernets: model configs of `ElasticSupernet`s by name, two at least.
         folder: the run folder.
-        proposals: how the next archive is found.
+        proposals: arguments of `JointProposals`, how the next archive is found.
         input_shape, settings: as `SubnetEvolution` has them.
 
     Raises:
@@ -66,14 +66,14 @@ class EncasJoint(SubnetEvolution):
         input_shape: tuple[int, int, int],
         supernets: Mapping[str, dict[str, Any]],
         folder: str,
-        proposals: JointProposals | None = None,
+        proposals: Mapping[str, Any] | None = None,
         **settings,
     ) -> None:
         self.run_folder = check_text("method.module.folder", folder)
         if not isinstance(supernets, Mapping) or len(supernets) < 2:
             raise UserError("method.supernets needs two super-nets at least; method=nat is for one")
         self.names = [check_text("a name in method.supernets", name) for name in supernets]
-        self.proposals = proposals or JointProposals()
+        self.proposals = JointProposals(**(proposals or {}))
         spaces = [_space(name, config, input_shape) for name, config in supernets.items()]
         self.layout = JointRows([space.alphabet for space in spaces])
         several = {"_target_": _NETWORK, "supernets": [dict(config) for config in supernets.values()]}

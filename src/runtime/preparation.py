@@ -193,6 +193,15 @@ def model_name(config: DictConfig) -> str:
         method = OmegaConf.to_container(config.method, resolve=True)
         count = len(given_members(method["members"], method.get("split")))
         return f"{count} member{'s' if count > 1 else ''}"
+    supernets = config.method.get("supernets") if config.get("method") else None
+    if supernets is not None:
+        given = next((key for key in sorted(_given()) if key.split(".")[0] in ("model", "architecture")), None)
+        if given is not None:
+            raise UserError(
+                f"{given} has no meaning with method={config.method.name}, whose super-nets are given by name: "
+                "model@method.supernets.a=elastic_small"
+            )
+        return f"{len(supernets)} super-nets"
     if config.architecture is not None:
         folder, path = _origin(config), Path(config.architecture).resolve()
         return folder.name if _folder(config) == folder else f"{folder.name} {path.stem}"
