@@ -73,9 +73,7 @@ def _extreme(macro: ElasticMacro, of: Callable) -> dict[str, Any]:
     }
 
 
-def _of_blocks(
-    name: str, index: int, genotype: Mapping, stage: ElasticStage, allowed: Sequence[int]
-) -> list[int]:
+def _of_blocks(name: str, index: int, genotype: Mapping, stage: ElasticStage, allowed: Sequence[int]) -> list[int]:
     where, given = f"genotype.{name}[{index}]", genotype[name][index]
     _check_length(where, given, stage.depths, "blocks")
     checked = [_one_of(f"{where}[{block}]", one, allowed) for block, one in enumerate(given)]
