@@ -23,35 +23,35 @@ def macro_of(space: str | Mapping | ElasticMacro, **changes: Any) -> ElasticMacr
 
     Raises:
         UserError: an unknown name or field, a field that is missing or a value that is not allowed, named as the config
-            has it (`space.stages[1].kernels`).
+            has it (`model.space.stages[1].kernels`).
     """
     if isinstance(space, ElasticMacro):
         space = space.plain()
     if isinstance(space, str):
         space = {"family": space}
     if not isinstance(space, Mapping):
-        raise UserError(f"space={space!r} is not allowed; it must be a name ({', '.join(FAMILIES)}) or a mapping")
+        raise UserError(f"model.space={space!r} is not allowed; it must be a name ({', '.join(FAMILIES)}) or a mapping")
     given = {str(key): value for key, value in {**space, **changes}.items()}
     family = given.pop("family", None)
     if family is not None:
-        given = {**FAMILIES[check_choice("space", family, FAMILIES)], **given}
-    given = _known("space", given, ElasticMacro)
+        given = {**FAMILIES[check_choice("model.space", family, FAMILIES)], **given}
+    given = _known("model.space", given, ElasticMacro)
     stages = given["stages"]
     if not isinstance(stages, (list, tuple)) or not stages or not all(isinstance(one, Mapping) for one in stages):
-        raise UserError(f"space.stages={stages!r} is not allowed; it must be a list of mappings, one a stage")
+        raise UserError(f"model.space.stages={stages!r} is not allowed; it must be a list of mappings, one a stage")
     return ElasticMacro(
-        resolutions=_choices("space.resolutions", given["resolutions"]),
-        multipliers=_factors("space.multipliers", given["multipliers"]),
-        stems=_choices("space.stems", given["stems"]),
-        stem_stride=check_whole("space.stem_stride", given["stem_stride"], 1, 2),
-        activation=check_choice("space.activation", given["activation"], ACTIVATIONS),
-        stages=tuple(_stage(f"space.stages[{index}]", stage) for index, stage in enumerate(stages)),
-        lasts=_choices("space.lasts", given["lasts"]),
-        head_expansion=check_whole("space.head_expansion", given["head_expansion"], 0),
-        shrinking=check_choice("space.shrinking", given["shrinking"], SHRINKINGS),
-        shortcuts=check_choice("space.shortcuts", given["shortcuts"], SHORTCUTS),
-        divisor=check_whole("space.divisor", given["divisor"], 1),
-        epsilon=check_range("space.epsilon", given["epsilon"], 1e-12, 1),
+        resolutions=_choices("model.space.resolutions", given["resolutions"]),
+        multipliers=factors("model.space.multipliers", given["multipliers"]),
+        stems=_choices("model.space.stems", given["stems"]),
+        stem_stride=check_whole("model.space.stem_stride", given["stem_stride"], 1, 2),
+        activation=check_choice("model.space.activation", given["activation"], ACTIVATIONS),
+        stages=tuple(_stage(f"model.space.stages[{index}]", stage) for index, stage in enumerate(stages)),
+        lasts=_choices("model.space.lasts", given["lasts"]),
+        head_expansion=check_whole("model.space.head_expansion", given["head_expansion"], 0),
+        shrinking=check_choice("model.space.shrinking", given["shrinking"], SHRINKINGS),
+        shortcuts=check_choice("model.space.shortcuts", given["shortcuts"], SHORTCUTS),
+        divisor=check_whole("model.space.divisor", given["divisor"], 1),
+        epsilon=check_range("model.space.epsilon", given["epsilon"], 1e-12, 1),
     )
 
 
@@ -96,7 +96,8 @@ def _choices(where: str, given: Any) -> tuple[int, ...]:
     return tuple(sorted({check_whole(where, one, 1) for one in given}))
 
 
-def _factors(where: str, given: Any) -> tuple[float, ...]:
+def factors(where: str, given: Any) -> tuple[float, ...]:
+    """Positive numbers in increasing order; one number is a list of one."""
     given = [given] if isinstance(given, (int, float)) else given
     if not isinstance(given, (list, tuple)) or not given:
         raise UserError(f"{where}={given!r} is not allowed; it must be a list of numbers, such as [1.0, 1.2]")

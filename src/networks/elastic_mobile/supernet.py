@@ -10,7 +10,7 @@ from src.errors import check_range, check_whole
 from src.networks.elastic_mobile.blocks import convolved, initialised, resized
 from src.networks.elastic_mobile.description import ElasticMacro
 from src.networks.elastic_mobile.elastic import ElasticBlock, ElasticHead, first_layers
-from src.networks.elastic_mobile.macro import check_genotype, largest, macro_of
+from src.networks.elastic_mobile.macro import check_genotype, factors, largest, macro_of
 from src.networks.elastic_mobile.subnet import Subnet
 
 
@@ -95,7 +95,7 @@ class ElasticSupernet(nn.Module):
         self.num_classes = check_whole("model.num_classes", num_classes, 1)
         self.in_channels = check_whole("model.in_channels", in_channels, 1)
         self.dropout = check_range("model.dropout", dropout, 0, 1)
-        self.macro = macro_of(space, **({} if widths is None else {"multipliers": widths}))
+        self.macro = macro_of(space, **({} if widths is None else {"multipliers": factors("model.widths", widths)}))
         if widths is not None:
             named = {"family": space} if isinstance(space, str) else dict(space)
             space = {**named, "multipliers": list(self.macro.multipliers)}
