@@ -56,10 +56,9 @@ def test_draws_in_a_band_are_uniform_among_those_that_lie_in_it(space):
     assert abs(found.mean() - expected.mean()) < 3 * expected.std() / np.sqrt(2000)
 
 
-@pytest.mark.parametrize("name", ["ofa_mobilenet_v3", "alphanet"])
-def test_bands_are_met_where_no_uniform_draw_lies(name):
-    """Both ends of the published spaces, which a million uniform draws come nowhere near."""
-    space = SubnetSpace({**BASE, "space": name, "in_channels": 3}, (3, 32, 32))
+def test_bands_are_met_where_no_uniform_draw_lies():
+    """Both ends of OFA's space, which a million uniform draws come nowhere near."""
+    space = SubnetSpace({**BASE, "space": "ofa_mobilenet_v3", "in_channels": 3}, (3, 32, 32))
     least, most = space.reachable()
     for low, high in ((None, 1.01 * least), (0.99 * most, None)):
         found = space.macs_of(np.array([space.row(one) for one in space.sample(3, keyed_generator(0), (low, high))]))
