@@ -42,7 +42,7 @@ class SubnetSpace:
             supernet = network_from(base)
         if not isinstance(supernet, ElasticSupernet):
             raise UserError(
-                f"sub-nets are searched in a {_SUPERNET} only; {base.get('_target_')} gives a {type(supernet).__name__}"
+                f"subnets are searched in a {_SUPERNET} only; {base.get('_target_')} gives a {type(supernet).__name__}"
             )
         self.input_shape = tuple(int(size) for size in input_shape)
         channels = self.input_shape[0]

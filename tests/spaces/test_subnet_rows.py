@@ -61,7 +61,8 @@ def test_a_block_that_is_left_out_leaves_out_those_after_it(gaps):
 
 def test_draws_are_uniform_in_depth_kernel_and_expansion():
     """Of 6,000 draws each of n choices comes 6,000 / n times, four deviations at most away."""
-    rows = SubnetRows(macro_of("small_images", resolutions=[16, 20, 24, 28, 32]))
+    stage = {"widths": [16], "depths": [1, 2, 3], "kernels": [3, 5], "expansions": [2, 3, 4], **STAGE}
+    rows = SubnetRows(macro_of("small_images", stages=[stage] * 3, resolutions=[16, 20, 24, 28, 32]))
     found = rows.choices(rows.uniform(6000, np.random.default_rng(0)))
     there = found.depths[2] == 3
     for values, choices in (

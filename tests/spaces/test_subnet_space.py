@@ -72,7 +72,7 @@ def test_what_cannot_be_met_is_told(space):
         space.sample(1, keyed_generator(0), (2 * most, None))
     with pytest.raises(UserError, match=f"no sub-net was found.*reaches from {least:,} to {most:,} MACs"):
         space.sample(1, keyed_generator(0), (least + 1, least + 2))
-    with pytest.raises(UserError, match=r"sub-nets are searched in a .*ElasticSupernet only.*gives a ResNet"):
+    with pytest.raises(UserError, match=r"subnets are searched in a .*ElasticSupernet only.*gives a ResNet"):
         SubnetSpace({"_target_": "src.networks.resnet.resnet20"}, (3, 32, 32))
     with pytest.raises(UserError, match=r"model.in_channels=1: the images have 3 channels"):
         SubnetSpace(BASE, (3, 32, 32))
