@@ -50,7 +50,6 @@ class SubnetEvolution(SearchModule):
             the archive ("marginals").
         swa_iterations: the weights at the end of so many last iterations are averaged; 0: those of the last one stay.
         calibration_images: of the training part, from which each sub-net takes its statistics of batch norms.
-        cutmix: the probability of an image to be mixed with another one.
         reference: [error in percent, MACs] up to which hypervolume is measured; None: the error of guessing, and 1.01
             times the MACs of the largest.
         base, input_shape, settings: as `SearchModule` has them.
@@ -76,7 +75,6 @@ class SubnetEvolution(SearchModule):
         sampling: str = "archive",
         swa_iterations: int = 20,
         calibration_images: int = 2000,
-        cutmix: float = 0.0,
         reference: Sequence[float] | None = None,
         **settings,
     ) -> None:
@@ -98,7 +96,6 @@ class SubnetEvolution(SearchModule):
         self.calibration_images = check_whole("method.calibration_images", calibration_images, 2)
         self.given_reference = checked_reference(reference, "MACs")
         super().__init__(base, input_shape, **settings)
-        self.cutmix = check_range("method.cutmix", cutmix, 0, 1)
         self.archive = self.first_archive()  # (n, d) int64: what is trained, and evaluated next
         self.iteration = 0  # archives that were evaluated
         self.measures: list[dict[str, float]] = []  # of each of them
