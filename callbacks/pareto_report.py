@@ -1,27 +1,29 @@
 """`pareto.csv` and `report.html`, rewritten while the search goes on.
 
 When to use: in every search. Cost: the page holds plotly (5 MB) and is written in about a tenth of a second; between
-two candidates it is written only when that takes at most `share` of the time, and always at the end.
+two candidates it is written only when that takes at most `share` of the time, and always at the end. The same holds of
+the front, which is small, and is written with every checkpoint too.
 """
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from src.errors import WriteError, check_range, check_text
+from src.errors import WriteError, check_text
 from src.reporting import quantities
 from src.reporting.candidates import OBJECTIVES, Candidate, best_candidate, pareto_front, write_pareto
 from src.reporting.figures import front_figure, learning_curves_figure, width_figure
 from src.reporting.page import write_report
 from src.reporting.tables import comparison_cells, comparison_note, plain_rows
+from src.reporting.time_share import TimeShare
 from src.reporting.wandb_mirror import log_figure
 from src.whole_files import output_folder
 
 _TRAIN_CURVES = ("train/error", "train/loss")
 _VALIDATION_CURVES = ("val/error", "val/error_top5", "val/loss")
+_OUTDATED = " Pale dots were judged by weights that have been trained on since: they are on no front."
 _ROWS = 16  # so many members of the front are listed in the page, all are in pareto.csv
 
 
@@ -39,17 +41,17 @@ class ParetoReport(pl.Callback):
     Args:
         folder: the run folder; made if it is not there.
         objectives: those of the front, unless the search has some of its own; all are made small.
-        share: the largest part of the time that may go into the page before the end; 1 writes it at each candidate.
+        share: the largest part of the time that may go into the page before the end, and into the front between two
+            checkpoints; 1 writes both at each candidate.
     """
 
     def __init__(self, folder: str, objectives: tuple[str, ...] = OBJECTIVES, share: float = 0.05):
-        check_range("share", share, 0, 1)
+        self._page_time, self._front_time = TimeShare(share), TimeShare(share)
         self.folder = check_text("callbacks.pareto_report.folder", folder)
         self.objectives = tuple(objectives)
         self.share = share
         self.curves: dict[str, list[float | None]] = {}
-        self._begun: float | None = None  # when the page was last written
-        self._took = 0.0
+        self._front_behind = False  # whether candidates are missing in pareto.csv
         self._ended_epoch: int | None = None
 
     def __repr__(self) -> str:
@@ -72,6 +74,8 @@ class ParetoReport(pl.Callback):
         if self._ended_epoch == trainer.current_epoch:  # after an epoch its values are known, and not yet noted
             self._note(trainer, pl_module, _TRAIN_CURVES, self._ended_epoch)
             checkpoint["callbacks"][self.state_key] = self.state_dict()
+        if trainer.is_global_zero and self._front_behind:
+            self._write_front(pl_module)
 
     def setup(self, trainer, pl_module, stage):
         if trainer.is_global_zero and stage == "fit":
@@ -106,8 +110,10 @@ class ParetoReport(pl.Callback):
         """Called by the search after `candidate` has joined `pl_module.candidates`."""
         if not trainer.is_global_zero:
             return
-        write_pareto(os.path.join(self.folder, "pareto.csv"), pl_module.candidates, self._objectives(pl_module))
-        if self._begun is None or self._took <= self.share * (time.monotonic() - self._begun):
+        self._front_behind = True
+        if self._front_time.allowed():
+            self._write_front(pl_module)
+        if self._page_time.allowed():
             self.write(pl_module)
 
     def on_exception(self, trainer, pl_module, exception):
@@ -129,9 +135,19 @@ class ParetoReport(pl.Callback):
         `comparison`: rows of the final table as in `src.reporting.tables`; the first is taken for the base network
         and the last for the found one, and both are marked in the picture of the front.
         """
-        self._begun = time.monotonic()
+        self._write_front(pl_module)
+        with self._page_time.spent():
+            self._write_page(pl_module, comparison)
+        return self.path
+
+    def _write_front(self, pl_module) -> None:
+        with self._front_time.spent():
+            path = os.path.join(self.folder, "pareto.csv")
+            write_pareto(path, pl_module.candidates, self._objectives(pl_module))
+        self._front_behind = False
+
+    def _write_page(self, pl_module, comparison: Sequence[Mapping]) -> None:
         candidates = pl_module.candidates
-        write_pareto(os.path.join(self.folder, "pareto.csv"), candidates, self._objectives(pl_module))
         description = dict(getattr(pl_module, "description", {}))
         front = pareto_front(candidates, self._objectives(pl_module))
         tables = [
@@ -141,15 +157,14 @@ class ParetoReport(pl.Callback):
         facts = description | _facts(candidates, front)
         facts |= pl_module.report_facts() if hasattr(pl_module, "report_facts") else {}
         write_report(self.path, _title(pl_module, description), facts, tables, self._figures(pl_module, comparison))
-        self._took = time.monotonic() - self._begun
-        return self.path
 
     def _figures(self, pl_module, comparison) -> list[tuple]:
         own = {
             "Error against cost": (
                 "Each dot is a candidate with its id; the line is the Pareto front (lower left is better). The error "
                 "of a candidate is what the search has measured, after a short training of its own or with shared "
-                "weights; a base or found network of the final table has had its full training.",
+                "weights; a base or found network of the final table has had its full training."
+                + (_OUTDATED if any(candidate.outdated for candidate in pl_module.candidates) else ""),
                 _front(pl_module, plain_rows(comparison)),
             )
         }

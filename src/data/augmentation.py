@@ -1,30 +1,41 @@
-"""Random crop, horizontal flip and cutout of whole batches, one draw an image and no loop over images.
+"""Random crop, flip, RandAugment, cutout and CutMix of whole batches, one draw an image and no loop over images.
 
 Cutout: DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout,
 https://arxiv.org/abs/1708.04552
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from src.errors import UserError, did_you_mean
+from src.data.cutmix import CutMix
+from src.data.options import checked_options
+from src.data.rand_augment import Choices, RandAugment, augmented
+from src.errors import UserError
 
 
 class Draws(NamedTuple):
-    """What was drawn for B images: top-left corners (B, 2) in the padded image, flips (B,), hole centres (B, 2)."""
+    """What was drawn for B images.
+
+    Top-left corners (B, 2) in the padded image, flips (B,), hole centres (B, 2), and operations of RandAugment with
+    their strengths (B, n), none without it.
+    """
 
     corners: Tensor
     flips: Tensor
     centres: Tensor
+    operations: Tensor
+    strengths: Tensor
 
     def of_rank(self, rank: int, world: int) -> "Draws":
         """The part that belongs to every `world`-th image from `rank` on."""
         return Draws(*(values[rank::world] for values in self))
+
+
+PARTS = {"randaugment": RandAugment, "cutmix": CutMix}  # options of which each is a node of its own
 
 
 @dataclass(frozen=True)
@@ -34,21 +45,24 @@ class Augmentation:
     crop: black pixels added on each side before a window of (H, W) is cut at a random place; 0 = no crop.
     flip: mirror left and right, with probability 1/2.
     cutout: side in pixels of one square hole with a random centre, cut off at the border; 0 = no hole.
+    randaugment: operations on the image that was cropped and flipped; None = none.
+    cutmix: of the images of a batch, when all else is done; None = none.
     """
 
     crop: int = 0
     flip: bool = False
     cutout: int = 0
+    randaugment: RandAugment | None = None
+    cutmix: CutMix | None = None
 
     @classmethod
     def from_options(cls, options: dict | None) -> "Augmentation | None":
         """From the config's `augment` node; None when nothing is to be done. Raises `UserError`."""
-        options = dict(check_options(options))
-        known = [field.name for field in fields(cls)]
+        options = checked_options("data.augment", options, cls, "{flip: true}") or {}
         for name, value in options.items():
-            if name not in known:
-                raise UserError(f"data.augment.{name} is not known; {did_you_mean(name, known)}")
-            if name == "flip":
+            if name in PARTS:
+                options[name] = PARTS[name].from_options(value)
+            elif name == "flip":
                 if not isinstance(value, bool):
                     raise UserError(f"data.augment.flip={value!r} is not allowed; it must be true or false")
             elif value is None:
@@ -58,8 +72,10 @@ class Augmentation:
         augmentation = cls(**options)
         return None if augmentation == cls() else augmentation
 
-    def check(self, height: int, width: int) -> None:
-        """Raises `UserError` when images of (height, width) are smaller than what is done to them."""
+    def check(self, height: int, width: int, targets: str = "class") -> None:
+        """Raises `UserError` when images of (height, width), or their labels, do not admit what is done to them."""
+        if self.cutmix is not None:
+            self.cutmix.check(targets)
         for name in ("crop", "cutout"):
             if getattr(self, name) >= min(height, width):
                 raise UserError(
@@ -73,22 +89,19 @@ class Augmentation:
         flips = torch.randint(0, 2, (count,), generator=generator).bool() & self.flip
         rows = torch.randint(0, height, (count,), generator=generator)
         columns = torch.randint(0, width, (count,), generator=generator)
-        return Draws(corners, flips, torch.stack([rows, columns], dim=1))
+        nothing = torch.zeros(count, 0, dtype=torch.long)
+        choices = Choices(nothing, nothing) if self.randaugment is None else self.randaugment.draw(count, generator)
+        return Draws(corners, flips, torch.stack([rows, columns], dim=1), *choices)
 
     def move(self, images: Tensor, draws: Draws) -> Tensor:
-        """Crop and flip uint8 images (B, C, H, W)."""
-        return cropped(images, draws.corners, draws.flips, self.crop) if self.crop or self.flip else images
+        """Crop and flip uint8 images (B, C, H, W), then RandAugment."""
+        if self.crop or self.flip:
+            images = cropped(images, draws.corners, draws.flips, self.crop)
+        return images if self.randaugment is None else augmented(images, Choices(draws.operations, draws.strengths))
 
     def visible(self, images: Tensor, draws: Draws) -> Tensor | None:
         """bool (B, 1, H, W), false inside the holes; None without cutout."""
         return outside_holes(draws.centres, self.cutout, *images.shape[-2:]) if self.cutout else None
-
-
-def check_options(options: dict | None) -> dict:
-    """The config's `augment` node, empty where it is null; raises `UserError` for anything but a mapping."""
-    if options is not None and not isinstance(options, Mapping):
-        raise UserError(f"data.augment={options!r} is not allowed; it must be null or a mapping, {{flip: true}} say")
-    return options or {}
 
 
 def cropped(images: Tensor, corners: Tensor, flips: Tensor, padding: int) -> Tensor:

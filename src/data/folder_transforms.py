@@ -1,30 +1,35 @@
 """Transforms of one image read from a folder: PIL image to uint8 tensor (C, H, W), with torchvision's v2 transforms."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from torchvision.transforms import v2
 
-from src.data.augmentation import check_options
-from src.errors import UserError, did_you_mean
+from src.data.augmentation import PARTS
+from src.data.cutmix import CutMix
+from src.data.options import checked_options
+from src.data.rand_augment import RandAugment
+from src.errors import UserError
 
 
 @dataclass(frozen=True)
 class FolderAugmentation:
-    """scale: least and most share of the area that is cut; jitter: brightness, contrast, saturation."""
+    """scale: least and most share of the area that is cut; jitter: brightness, contrast, saturation.
+
+    cutmix is not of one image: the loader does it.
+    """
 
     scale: tuple[float, float] | None = None
     flip: bool = False
     jitter: tuple[float, float, float] | None = None
+    randaugment: RandAugment | None = None
+    cutmix: CutMix | None = None
 
 
 def folder_augmentation(options: dict | None) -> FolderAugmentation:
     """From the config's `augment` node. Raises `UserError`."""
-    options = dict(check_options(options))
-    known = [field.name for field in fields(FolderAugmentation)]
-    for name in options:
-        if name not in known:
-            raise UserError(f"data.augment.{name} is not known; {did_you_mean(name, known)}")
+    options = checked_options("data.augment", options, FolderAugmentation, "{flip: true}") or {}
+    parts = {name: part.from_options(options.get(name)) for name, part in PARTS.items()}
     if not isinstance(options.get("flip", False), bool):
         raise UserError(f"data.augment.flip={options['flip']!r} is not allowed; it must be true or false")
     scale, jitter = options.get("scale"), options.get("jitter")
@@ -42,7 +47,7 @@ def folder_augmentation(options: dict | None) -> FolderAugmentation:
                 f"data.augment.jitter={options['jitter']!r} is not allowed; it must be [brightness, contrast, "
                 "saturation], none of them less than 0, or null"
             )
-    return FolderAugmentation(scale, options.get("flip", False), jitter)
+    return FolderAugmentation(scale, options.get("flip", False), jitter, **parts)
 
 
 def evaluation_transform(size: tuple[int, int], resize: int) -> v2.Transform:
@@ -51,7 +56,7 @@ def evaluation_transform(size: tuple[int, int], resize: int) -> v2.Transform:
 
 
 def training_transform(size: tuple[int, int], resize: int, augment: FolderAugmentation) -> v2.Transform:
-    """A random part of the image, resized to `size`, perhaps mirrored, with jittered colours."""
+    """A random part of the image, resized to `size`, perhaps mirrored, with jittered colours and RandAugment."""
     if augment.scale is None:
         steps = [v2.Resize(resize, antialias=True), v2.CenterCrop(size)]
     else:
@@ -62,6 +67,8 @@ def training_transform(size: tuple[int, int], resize: int, augment: FolderAugmen
     if augment.jitter is not None:
         brightness, contrast, saturation = augment.jitter
         steps.append(v2.ColorJitter(brightness, contrast, saturation))
+    if augment.randaugment is not None:
+        steps.append(augment.randaugment)
     return v2.Compose(steps)
 
 

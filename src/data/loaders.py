@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.augmentation import Augmentation
+from src.data.cutmix import CutMix
 from src.data.pixels import Normaliser
 from src.data.sampling import EvaluationSampler, TrainingSampler
 from src.errors import UserError
@@ -27,7 +28,10 @@ Batch = tuple[Tensor, Tensor]
 
 
 class ImageLoader(ABC):
-    """Base: batches `(images float32 (B, C, H, W), labels int64 (B,) or (B, L))` of one rank, in sampler's order."""
+    """Base: batches `(images float32 (B, C, H, W), labels int64 (B,) or (B, L))` of one rank, in sampler's order.
+
+    After `mixed_by` the images of each batch are mixed, and labels are shares of the classes, float32 (B, C).
+    """
 
     batch_sampler = None  # Lightning asks for it wherever there is a `sampler`
 
@@ -36,6 +40,12 @@ class ImageLoader(ABC):
         self.batch_size = sampler.batch_size
         self._at = {"epoch": 0, "step": 0}
         self._resume_at: dict[str, int] | None = None
+        self._cutmix: tuple[CutMix, int] | None = None
+
+    def mixed_by(self, cutmix: CutMix | None, num_classes: int) -> "ImageLoader":
+        """Mixes the images of each batch from now on; each rank those of its own, by draws of its own."""
+        self._cutmix = None if cutmix is None else (cutmix, num_classes)
+        return self
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -46,6 +56,10 @@ class ImageLoader(ABC):
         start = resume_at["step"] if resume_at is not None and resume_at["epoch"] == epoch else 0
         self._at = {"epoch": epoch, "step": start}
         for batch in self._batches(start):
+            if self._cutmix is not None:
+                cutmix, classes = self._cutmix
+                seed = keyed_seed(self.sampler.seed, "cutmix", epoch, self._at["step"], self.sampler.rank)
+                batch = cutmix(*batch, classes, seed)
             self._at["step"] += 1
             yield batch
 

@@ -30,7 +30,7 @@ class TensorData(ImageData):
     """A set that fits into memory. A subclass says how it is read: `read_train`, `read_test`, perhaps `read_val`.
 
     Images larger than `image_size` are shrunk once, when they are read. Smaller ones are held as they are and enlarged
-    batch by batch, after augmentation. `augment` (crop, flip, cutout) is in pixels of the held images.
+    batch by batch, after augmentation. `augment` (crop, cutout) is in pixels of the held images.
     """
 
     def __init__(self, *, augment: dict | None = None, **options):
@@ -68,7 +68,7 @@ class TensorData(ImageData):
         self.train_size, self.val_size = len(self._train.labels), len(self._val.labels)
         size = tuple(self._train.images.shape[-2:])
         if self.augmentation is not None:
-            self.augmentation.check(*size)
+            self.augmentation.check(*size, self.targets)
         held = self._train.images
         self._take_statistics(held.shape[1], lambda: channel_statistics(held))
         return (self.channels, *(self.image_size or size))
@@ -95,7 +95,9 @@ class TensorData(ImageData):
         return self._train.labels.cpu()
 
     def _training_loader(self, sampler: TrainingSampler) -> TensorLoader:
-        return TensorLoader(*self._train, sampler, self._normaliser(), self._device(), self.augmentation)
+        augmentation = self.augmentation
+        loader = TensorLoader(*self._train, sampler, self._normaliser(), self._device(), augmentation)
+        return loader.mixed_by(augmentation.cutmix if augmentation else None, self.num_classes)
 
     def val_dataloader(self) -> TensorLoader:
         return self._evaluation(self._val)

@@ -75,7 +75,7 @@ class WorkerData(ImageData):
     image_size: what the network sees; eval_resize: the shorter side before the centre is cut. Both are known once
     `read_train` has run, at the latest.
     augment: scale [least, most] share of the area that is cut and resized (None = as in evaluation), flip, jitter
-    [brightness, contrast, saturation] (None = none).
+    [brightness, contrast, saturation], randaugment, cutmix (None = none).
     num_workers: a process; None = the number of cores, 8 at most, shared by the processes of the machine.
     Validation images, carved ones too, are never augmented. `channels: null` means 3.
     """
@@ -105,6 +105,8 @@ class WorkerData(ImageData):
         self.prepare_data()
         samples, names = self.read_train()
         self._take_classes(samples.labels, names)
+        if self.augment.cutmix is not None:
+            self.augment.cutmix.check(self.targets)
         own = self.read_val()
         if own is not None:
             self._check_labels(own.labels, "validation")
@@ -144,7 +146,8 @@ class WorkerData(ImageData):
         return self._train.labels
 
     def _training_loader(self, sampler: TrainingSampler) -> WorkerLoader:
-        return self._loader(self._images(self._train, training=True), sampler)
+        loader = self._loader(self._images(self._train, training=True), sampler)
+        return loader.mixed_by(self.augment.cutmix, self.num_classes)
 
     def val_dataloader(self) -> WorkerLoader:
         return self._evaluation(self._val)

@@ -5,19 +5,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem
-from pymoo.core.repair import Repair
 from pymoo.core.termination import NoTermination
 from pymoo.operators.crossover.ux import UniformCrossover
 
-from src.evolution.budget import UniqueEvaluations, keys
+from src.evolution.budget import UniqueEvaluations
 from src.evolution.novelty import Novelty
+from src.evolution.pymoo_rows import WORST, Alike, Canonical, rows_of
 from src.evolution.random_rows import random_rows
 
 NOVELTY = 0.1, 100  # share of new children below which evolution ends, generations of a stretch (see Novelty)
-_WORST = 1e30  # in place of infinity, which would make distances between individuals NaN
 
 
 def population_for(budget: int) -> int:
@@ -66,8 +64,8 @@ def nsga2(
         sampling=answer.rows,
         crossover=UniformCrossover(prob=crossover),
         mutation=_GeneMutation(alphabet, 1 / len(alphabet) if mutation is None else mutation, resample),
-        repair=_Canonical(evaluations),
-        eliminate_duplicates=_Alike(),
+        repair=Canonical(evaluations.canonical),
+        eliminate_duplicates=Alike(),
     )
     problem = Problem(n_var=len(alphabet), n_obj=answer.objectives.shape[1], xl=0, xu=alphabet - 1)
     algorithm.setup(problem, termination=NoTermination(), seed=int(generator.integers(2**31)))
@@ -76,15 +74,11 @@ def nsga2(
         children = algorithm.ask()
         if children is None or not len(children):  # pymoo found no child that is not in the population already
             break
-        answer = evaluations.ask(_rows(children))
-        children.set("F", np.minimum(answer.objectives, _WORST))
+        answer = evaluations.ask(rows_of(children))
+        children.set("F", np.minimum(answer.objectives, WORST))
         algorithm.tell(infills=children)
         report()
     random_rows(evaluations, alphabet, int(generator.integers(2**62)), report=report)
-
-
-def _rows(population) -> NDArray:
-    return np.asarray(population.get("X"), dtype=np.int64)
 
 
 class _GeneMutation(Mutation):
@@ -101,24 +95,3 @@ class _GeneMutation(Mutation):
         moved = np.where(random_state.random(X.shape) < self.resample, anew, X + steps)
         moved = np.clip(moved, 0, self.alphabet - 1)
         return np.where(random_state.random(X.shape) < self.probability, moved, X)
-
-
-class _Canonical(Repair):
-    def __init__(self, evaluations: UniqueEvaluations) -> None:
-        super().__init__()
-        self.evaluations = evaluations
-
-    def _do(self, problem, X, **kwargs):
-        return self.evaluations.canonical(X.astype(np.int64))
-
-
-class _Alike(DuplicateElimination):
-    """Rows that are there already, exactly, told by a set in place of pymoo's distances between all pairs."""
-
-    def _do(self, pop, other, is_duplicate):
-        seen = set() if other is None else set(keys(_rows(other)))
-        for place, key in enumerate(keys(_rows(pop))):
-            is_duplicate[place] |= key in seen
-            if other is None:
-                seen.add(key)
-        return is_duplicate

@@ -25,6 +25,7 @@ from src.errors import UserError, check_choice, check_flag, check_range, check_w
 from src.methods.cascade_facts import spelled
 from src.methods.cascade_results import CascadeResults
 from src.methods.encas_members import cascade_config
+from src.methods.hypervolume_reference import checked_reference
 from src.methods.pool_module import PoolModule
 from src.reporting.candidates import Candidate, best_candidate
 from src.runtime.architecture import FRONT
@@ -88,7 +89,7 @@ class ENCAS(PoolModule):
         if max_macs is not None and macs_of_bound("method.max_macs", max_macs, 1) <= 0:
             raise UserError(f"method.max_macs={max_macs} is not allowed; it must be a number above 0, or null")
         self.thin = 0.0 if thin is None else check_range("method.thin", thin, 0, 100)
-        self.given_reference = _checked_reference(reference)
+        self.given_reference = checked_reference(reference, "cost")
         self.memory = check_range("method.memory_gb", memory_gb, 1e-3, 2**20) * 2**30
         super().__init__(*args, measures_latency=self.cost == "latency", **settings)
         self.singles: list[float] = []  # errors of the members, in percent
@@ -257,15 +258,3 @@ def _checked_objectives(objectives: Sequence[str]) -> str:
             "[error, macs]"
         )
     return costs[0]
-
-
-def _checked_reference(reference: Sequence[float] | None) -> tuple[float, float] | None:
-    if reference is None:
-        return None
-    right = isinstance(reference, (list, tuple)) and len(reference) == 2
-    right = right and all(isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 1e30 for v in reference)
-    if not right:
-        raise UserError(
-            f"method.reference={reference!r} is not allowed; it must be null or [error in percent, cost], both above 0"
-        )
-    return float(reference[0]), float(reference[1])

@@ -21,6 +21,7 @@ from src.whole_files import write_whole
 OBJECTIVES = ("error", "macs")
 _BEFORE_EXTRA = ("id", "parent", "step", "error", "macs", "params")
 _AFTER_EXTRA = ("is_pareto", "seconds", "architecture")
+_OUTDATED = "outdated"  # a column where there are such candidates
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Candidate:
         seconds: what it cost to train and evaluate.
         architecture: what makes the architecture, JSON-able; widths `{group: int}` for methods that search widths.
         extra: more figures by name, for example latency.
+        outdated: whether it was judged with weights of a super-net that has been trained on since: its error can not
+            be compared with that of the others, so that it is on no front and never the best.
 
     Numbers of numpy or torch become plain ones and `architecture` is copied, so that a candidate can lie in a
     checkpoint that loads with `weights_only=True` and does not change when the search goes on.
@@ -51,14 +54,16 @@ class Candidate:
     seconds: float
     architecture: dict
     extra: dict[str, float] = field(default_factory=dict)
+    outdated: bool = False
 
     def __post_init__(self):
-        clash = set(self.extra) & {*_BEFORE_EXTRA, *_AFTER_EXTRA}
+        clash = set(self.extra) & {*_BEFORE_EXTRA, *_AFTER_EXTRA, _OUTDATED}
         if clash:
             raise ValueError(f"extra figures {sorted(clash)} have the name of a column of their own")
         plain = {name: int(getattr(self, name)) for name in ("id", "step", "macs", "params")}
         plain |= {name: float(getattr(self, name)) for name in ("error", "seconds")}
         plain["parent"] = None if self.parent is None else int(self.parent)
+        plain["outdated"] = bool(self.outdated)
         plain["architecture"] = json.loads(json.dumps(self.architecture, default=lambda scalar: scalar.item()))
         plain["extra"] = {str(name): float(value) for name, value in self.extra.items()}
         for name, value in plain.items():
@@ -70,10 +75,10 @@ class Candidate:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Candidate":
-        """The candidate of `to_dict`; raises `UserError` where keys are missing or unknown."""
+        """The candidate of `to_dict`, an old one too; raises `UserError` where keys are missing or unknown."""
         known = {entry.name for entry in fields(cls)}
         wrong = set(values) ^ known
-        if wrong - {"extra"}:
+        if wrong - {"extra", _OUTDATED}:
             raise UserError(f"a stored candidate has other fields than expected: {', '.join(sorted(wrong))}")
         return cls(**values)
 
@@ -86,9 +91,14 @@ class Candidate:
 
 
 def best_candidate(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The candidate of lowest error (of equal ones the one of fewest MACs, then the first); None where none has one."""
-    valid = [candidate for candidate in candidates if math.isfinite(candidate.error)]
-    return min(valid, key=lambda candidate: (candidate.error, candidate.macs, candidate.id), default=None)
+    """The candidate of lowest error (of equal ones the one of fewest MACs, then the first); None where none has one.
+
+    Outdated ones do not count.
+    """
+    errors = [math.inf if candidate.outdated else candidate.error for candidate in candidates]
+    lowest = min((error for error in errors if math.isfinite(error)), default=None)
+    best = [candidate for candidate, error in zip(candidates, errors, strict=True) if error == lowest]
+    return min(best, key=lambda candidate: (candidate.macs, candidate.id), default=None)
 
 
 def objective_values(candidates: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES) -> np.ndarray:
@@ -107,12 +117,12 @@ def pareto_mask(candidates: Sequence[Candidate], objectives: Sequence[str] = OBJ
     """Which candidates no other one dominates, as booleans (candidates,); all `objectives` are to be made small.
 
     Of candidates with equal objectives all or none are members. A candidate with NaN or infinity (a diverged
-    training) is never one.
+    training) is never one, nor is an outdated one, which dominates none either.
     """
     if not candidates:
         return np.zeros(0, dtype=bool)
     values = objective_values(candidates, objectives)
-    mask = np.isfinite(values).all(axis=1)
+    mask = np.isfinite(values).all(axis=1) & ~np.array([candidate.outdated for candidate in candidates])
     if mask.any():
         mask[mask] = moocore.is_nondominated(values[mask], keep_weakly=True)
     return mask
@@ -128,7 +138,10 @@ def pareto_front(candidates: Sequence[Candidate], objectives: Sequence[str] = OB
 def write_candidates(
     path: str | os.PathLike, candidates: Sequence[Candidate], objectives: Sequence[str] = OBJECTIVES
 ) -> Path:
-    """Writes all candidates as CSV, a row each, whole or not at all; extra figures get a column each."""
+    """Writes all candidates as CSV, a row each, whole or not at all; extra figures get a column each.
+
+    Where some are outdated a last column says which.
+    """
     return write_whole(path, _csv_text(candidates, pareto_mask(candidates, objectives)))
 
 
@@ -143,11 +156,12 @@ def write_pareto(
 def _csv_text(candidates: Sequence[Candidate], mask: np.ndarray) -> str:
     extras = list(dict.fromkeys(name for candidate in candidates for name in candidate.extra))
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*_BEFORE_EXTRA, *extras, *_AFTER_EXTRA], lineterminator="\n")
+    columns = [*_BEFORE_EXTRA, *extras, *_AFTER_EXTRA]
+    columns += [_OUTDATED] if any(candidate.outdated for candidate in candidates) else []
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for candidate, member in zip(candidates, mask, strict=True):
-        row = candidate.to_dict() | candidate.extra | {"is_pareto": bool(member)}
-        del row["extra"]
+        row = vars(candidate) | candidate.extra | {"is_pareto": bool(member)}
         writer.writerow(row | {"architecture": json.dumps(candidate.architecture)})
     return text.getvalue()
 
@@ -164,7 +178,7 @@ def read_candidates(path: str | os.PathLike) -> list[Candidate]:
     missing = [name for name in (*_BEFORE_EXTRA, *_AFTER_EXTRA) if name not in columns]
     if missing:
         raise UserError(f"{path} is no list of candidates: column {', '.join(missing)} is missing")
-    extras = [name for name in columns if name not in (*_BEFORE_EXTRA, *_AFTER_EXTRA)]
+    extras = [name for name in columns if name not in (*_BEFORE_EXTRA, *_AFTER_EXTRA, _OUTDATED)]
     return [_candidate_of_row(row, extras, f"{path}, line {line}") for line, row in enumerate(rows, start=2)]
 
 
@@ -184,4 +198,5 @@ def _candidate_of_row(row: dict[str, str], extras: Sequence[str], where: str) ->
         parent=parse("parent", lambda text: int(text) if text else None, "a whole number or empty"),
         architecture=architecture,
         extra={name: parse(name, float, "a number") for name in extras if row[name] != ""},
+        outdated=_OUTDATED in row and bool(parse(_OUTDATED, ["False", "True"].index, "True or False")),
     )

@@ -15,6 +15,7 @@ from src.reporting.figure_style import (
     BLUE,
     DARK,
     GREEN,
+    GREY,
     ORANGE,
     legend_above,
     line_colours,
@@ -38,11 +39,24 @@ def front_figure(
     """Error against MACs of all candidates, with the Pareto front, the base network and the one that was found.
 
     `base` and `found` are candidates or mappings with `macs` and, where known, `error`, `params` and `name`. A base
-    whose error is not known becomes a vertical line at its MACs. Candidates without a finite error are left out.
+    whose error is not known becomes a vertical line at its MACs. Candidates without a finite error are left out;
+    outdated ones are pale.
     """
-    shown = [candidate for candidate in candidates if math.isfinite(candidate.error)]
+    finite = [candidate for candidate in candidates if math.isfinite(candidate.error)]
+    shown = [candidate for candidate in finite if not candidate.outdated]
+    outdated = [candidate for candidate in finite if candidate.outdated]
     front = pareto_front(shown)
     figure = go.Figure()
+    if outdated:
+        figure.add_scatter(
+            name="outdated candidates",
+            x=[c.macs / 1e6 for c in outdated],
+            y=[c.error for c in outdated],
+            mode="markers",
+            hovertext=[hover_text(c) for c in outdated],
+            hoverinfo="text",
+            marker={"color": GREY, "size": 5, "opacity": 0.3},
+        )
     figure.add_scatter(
         name="candidates",
         x=[c.macs / 1e6 for c in shown],
@@ -69,8 +83,8 @@ def front_figure(
     for point, symbol, colour in zip(marked, ("diamond", "star"), (DARK, GREEN), strict=True):
         _mark_network(figure, point, symbol, colour)
     marked = [point for point in marked if point]
-    errors = [c.error for c in shown] + [p["error"] for p in marked if quantities.is_number(p["error"])]
-    macs = [c.macs / 1e6 for c in shown] + [p["macs"] / 1e6 for p in marked]
+    errors = [c.error for c in finite] + [p["error"] for p in marked if quantities.is_number(p["error"])]
+    macs = [c.macs / 1e6 for c in finite] + [p["macs"] / 1e6 for p in marked]
     styled(legend_above(figure), "MACs (M)", "validation error (%)", height=500)
     figure.update_xaxes(range=padded_range(macs, floor=0))
     figure.update_yaxes(range=padded_range(errors))

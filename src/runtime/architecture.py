@@ -15,6 +15,8 @@ from src.whole_files import written_whole
 
 FILE_NAME = "architecture.yaml"
 FRONT = "front"  # the folder, in that of a run, with an architecture for each member of the Pareto front
+WEIGHTS = "weights.pt"
+RESOLVED = Path(".hydra") / "resolved.yaml"
 
 
 def save_architecture(path: str | os.PathLike, config: Mapping | DictConfig) -> None:
@@ -64,6 +66,22 @@ def load_architecture(path_or_run_folder: str | os.PathLike) -> dict[str, Any]:
         keys = ", ".join(map(str, config)) or "nothing"
         raise UserError(f"{path} is not a model config: it has no _target_, only {keys}")
     return config
+
+
+def weights_of(architecture: Path) -> Path:
+    """The file with the weights of an architecture file, which need not be there.
+
+    `<stem>.pt` beside `<stem>.yaml` if there is one; else the folder's `weights.pt`, which is that of the found network
+    in a run folder, and of the members of all cascades in a front.
+    """
+    own = architecture.with_suffix(".pt")
+    return own if own.is_file() else architecture.parent / WEIGHTS
+
+
+def run_of(folder: Path) -> Path | None:
+    """The run folder that a folder is, or is a part of as its front; None where it is from elsewhere."""
+    folder = folder.resolve()
+    return next((place for place in (folder, folder.parent) if (place / RESOLVED).is_file()), None)
 
 
 def _in_run_folder(folder: Path) -> Path:

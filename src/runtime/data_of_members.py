@@ -7,7 +7,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src.cascades.imported import PARTS, read_outputs
 from src.errors import UserError
-from src.runtime.members import RESOLVED, GivenMember, given_members
+from src.runtime.architecture import RESOLVED
+from src.runtime.members import GivenMember, given_members
 
 # What of the data may differ between the runs of two members: it changes no image that they are judged by, no split.
 MAY_DIFFER = ("root", "download", "batch_size", "eval_batch_size", "num_workers", "augment")

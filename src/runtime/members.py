@@ -3,12 +3,15 @@
 An entry is one of
 
     outputs/<run folder>                               a run of this project: its architecture.yaml and weights.pt
-    outputs/<run folder>/front/candidate_2.yaml        a cascade of the front of a run of method=encas
+    outputs/<run folder>/front/candidate_2.yaml        one network of its front: with candidate_2.pt beside it or,
+                                                       of a cascade that method=encas has found, with weights.pt
+    outputs/<run folder>/front                         all networks of a folder, each <stem>.yaml with its weights
     {name: a, model: <model config>, weights: a.pt}    any network; model may be an architecture.yaml too
     a.npz, or a folder of such files                   stored outputs, see `src.cascades.imported`
     a folder with validation/ and test/                the same, files of the same names, for search and report
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,10 +20,8 @@ from typing import Any
 from src.cascades.imported import PARTS, member_files, read_header, sample_count
 from src.cascades.pool import check_names
 from src.errors import UserError, check_choice, check_text, check_whole
-from src.runtime.architecture import FILE_NAME, FRONT, load_architecture
+from src.runtime.architecture import FILE_NAME, FRONT, WEIGHTS, load_architecture, run_of, weights_of
 
-RESOLVED = Path(".hydra") / "resolved.yaml"
-WEIGHTS = "weights.pt"
 _KEYS = ("name", "model", "weights", "macs", "params")
 
 
@@ -74,7 +75,9 @@ def given_members(entries: Any, split: int | None = None) -> list[GivenMember]:
         if (path / FILE_NAME).is_file() or (path / ".hydra").is_dir():
             members.append(_from_run(path))
         elif path.suffix == ".yaml" and path.is_file():
-            members.append(_from_front(path))
+            members.append(_from_file(path))
+        elif _holds_networks(path):
+            members += [_from_file(file) for file in sorted(path.glob("*.yaml"), key=_in_numbers)]
         elif not path.exists():
             raise UserError(f"method.members[{number}]={entry}: there is no such run folder, file or pool")
         else:
@@ -97,14 +100,7 @@ def _from_mapping(where: str, entry: Mapping[str, Any]) -> GivenMember:
         config = load_architecture(Path(check_text(f"{where}.model", config)).expanduser())
     costs = {key: entry[key] for key in _KEYS[3:] if entry.get(key) is not None}
     weights = _weights(name, Path(check_text(f"{where}.weights", entry["weights"])))
-    return GivenMember(name, dict(config), weights, _run_of(weights), costs=costs, named=True)
-
-
-def _run_of(weights: Path) -> Path | None:
-    """The run folder that weights lie in, itself or its front; None where they are from elsewhere."""
-    folder = weights.resolve().parent
-    folder = folder.parent if folder.name == FRONT else folder
-    return folder if (folder / RESOLVED).is_file() else None
+    return GivenMember(name, dict(config), weights, run_of(weights.parent), costs=costs, named=True)
 
 
 def _from_run(folder: Path) -> GivenMember:
@@ -113,11 +109,31 @@ def _from_run(folder: Path) -> GivenMember:
     )
 
 
-def _from_front(path: Path) -> GivenMember:
-    folder, run = path.resolve().parent, path.resolve().parent.parent
-    if folder.name != FRONT:
-        raise UserError(f"{path} is not of the front of a run: give the run folder, or a file in its {FRONT}/")
-    return GivenMember(f"{run.name}/{path.stem}", load_architecture(path), _weights(str(path), folder / WEIGHTS), run)
+def _from_file(path: Path) -> GivenMember:
+    folder, weights = path.resolve().parent, weights_of(path)
+    if folder.name != FRONT and weights.name == WEIGHTS:
+        raise UserError(
+            f"{path} is no member: there is no {path.stem}.pt beside it; give the run folder, a file in its {FRONT}/, "
+            "or {name: ..., model: ..., weights: ...}"
+        )
+    if not weights.is_file():
+        raise UserError(
+            f"member {path}: there are no weights for it, neither {path.stem}.pt nor {WEIGHTS} lies beside it; the "
+            "networks of a front have weights where the search has trained them (method=nat, encas)"
+        )
+    run = run_of(folder) or (folder.parent if folder.name == FRONT else None)
+    return GivenMember(f"{(run or folder).name}/{path.stem}", load_architecture(path), weights, run)
+
+
+def _holds_networks(path: Path) -> bool:
+    """Whether it is a folder of networks; that of a multirun has YAML files too, and no weights."""
+    weights = path.resolve().name == FRONT or any(path.glob("*.pt"))
+    return path.is_dir() and any(path.glob("*.yaml")) and weights
+
+
+def _in_numbers(path: Path) -> list:
+    """A key that sorts candidate_2 before candidate_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
 
 
 def _weights(name: str, path: Path) -> Path:
@@ -171,11 +187,21 @@ def _in_two_parts(validation: Path, test: Path) -> list[GivenMember]:
 
 def _named_apart(members: list[GivenMember]) -> list[GivenMember]:
     """Runs of one folder name get as much of their path as tells them apart: jobs of two multiruns are all 0, 1, 2."""
-    names = [member.name for member in members]
-    twice = {name for name in names if names.count(name) > 1}
-    found = []
-    for member in members:
-        if member.run is not None and not member.named and member.name in twice:
-            member = replace(member, name=f"{member.run.resolve().parent.name}/{member.name}")
-        found.append(member)
-    return found
+    given = {member.name for member in members if member.named}
+    runs = {member.run.resolve() for member in members if member.run is not None and not member.named}
+    names = {run: _told_apart(run, runs, given) for run in runs}
+    return [
+        replace(member, name=names[member.run.resolve()] + member.name.removeprefix(member.run.resolve().name))
+        if member.run is not None and not member.named
+        else member
+        for member in members
+    ]
+
+
+def _told_apart(run: Path, runs: set[Path], taken: set[str]) -> str:
+    """The shortest end of the path of `run` that no other run has, and no member of a given name."""
+    for depth in range(1, len(run.parts)):
+        end = run.parts[-depth:]
+        if sum(other.parts[-depth:] == end for other in runs) == 1 and "/".join(end) not in taken:
+            return "/".join(end)
+    return run.name

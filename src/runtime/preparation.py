@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from src.data.labels import KINDS
 from src.errors import UserError, check_text
-from src.runtime.architecture import FRONT, load_architecture
+from src.runtime.architecture import FILE_NAME, FRONT, load_architecture, run_of, weights_of
 from src.runtime.build import build
 from src.runtime.checkpoints import RunState
 from src.runtime.data_of_members import take_run_of_members
@@ -107,7 +107,7 @@ def _folder(config: DictConfig) -> Path:
 def _origin(config: DictConfig) -> Path:
     """The run folder that `architecture` is from."""
     folder = _folder(config)
-    return folder.parent if folder.name == FRONT else folder
+    return run_of(folder) or (folder.parent if folder.name == FRONT else folder)
 
 
 def _take_data_of(config: DictConfig) -> None:
@@ -193,9 +193,18 @@ def model_name(config: DictConfig) -> str:
         method = OmegaConf.to_container(config.method, resolve=True)
         count = len(given_members(method["members"], method.get("split")))
         return f"{count} member{'s' if count > 1 else ''}"
+    supernets = config.method.get("supernets") if config.get("method") else None
+    if supernets is not None:
+        given = next((key for key in sorted(_given()) if key.split(".")[0] in ("model", "architecture")), None)
+        if given is not None:
+            raise UserError(
+                f"{given} has no meaning with method={config.method.name}, whose super-nets are given by name: "
+                "model@method.supernets.a=elastic_small"
+            )
+        return f"{len(supernets)} super-nets"
     if config.architecture is not None:
         folder, path = _origin(config), Path(config.architecture).resolve()
-        return f"{folder.name} {path.stem}" if path.parent.name == FRONT else folder.name
+        return folder.name if _folder(config) == folder else f"{folder.name} {path.stem}"
     choice = HydraConfig.get().runtime.choices.model
     taken = config.get("method") and config.method.get("supernet") is not None and "model" not in _given()
     given = config.model._target_.rpartition(".")[2] if choice == "custom" or taken else None
@@ -211,11 +220,13 @@ def weights_file(config: DictConfig) -> Path | None:
     elif config.architecture is None:
         raise UserError("test_only=true needs weights: give weights=<file>, or architecture=<run folder>")
     else:
-        path = _folder(config) / "weights.pt"
+        given = Path(config.architecture).expanduser().resolve()
+        path = weights_of(given / FILE_NAME if given.is_dir() else given)
         if path.parent.name == FRONT and not path.is_file():
             raise UserError(
-                f"there are no weights at {path}: the networks of a front are not trained yet, and cascades have those "
-                "of their members once the search has ended; leave test_only out, or give weights=<file>"
+                f"there are no weights at {path}, nor {given.stem}.pt: the networks of a front are not trained yet, or "
+                "have weights once the search has ended (method=nat, encas); leave test_only out, or give "
+                "weights=<file>"
             )
     if not path.is_file():
         raise UserError(f"there are no weights at {path.resolve()}: give weights=<file>")

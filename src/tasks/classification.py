@@ -38,6 +38,9 @@ class Classification:
     def loss(self, outputs: Tensor | tuple, targets: Tensor) -> Tensor:
         """The mean loss of a batch: logits (B, num_classes), or a tuple of such, and labels (B,) of type int64.
 
+        Where images are mixed, targets are the shares of the classes, float (B, num_classes); label smoothing then
+        takes its part of each share.
+
         Raises:
             UserError: the logits are not of shape (B, num_classes).
         """

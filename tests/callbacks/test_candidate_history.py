@@ -1,4 +1,4 @@
-"""The record of a search is on disk after each candidate, and the loggers show it."""
+"""The record of a search is on disk while it goes on, and the loggers show it."""
 
 import csv
 import sys
@@ -44,7 +44,7 @@ def fit(module, callback, logger=False):
 def test_the_file_grows_with_each_candidate_and_is_mirrored(tmp_path):
     module = TinySearch()
     logger = CSVLogger(tmp_path / "log")
-    fit(module, CandidateHistory(tmp_path / "run"), logger)
+    fit(module, CandidateHistory(tmp_path / "run", share=1), logger)
     assert module.files == [1, 2, 3]  # written at once, not at the end
     assert read_candidates(tmp_path / "run" / "candidates.csv") == module.candidates
     with open(logger.experiment.metrics_file_path, newline="") as file:
@@ -53,6 +53,24 @@ def test_the_file_grows_with_each_candidate_and_is_mirrored(tmp_path):
     assert [float(row["candidate/macs"]) for row in rows] == [1000, 2000, 3000]
     assert float(rows[0]["candidate/latency"]) == 2
     assert [int(row["step"]) for row in rows] == [1, 3, 5]
+
+
+def test_of_very_many_candidates_the_file_takes_its_share_and_is_whole_with_a_checkpoint(tmp_path):
+    """A search of thousands would else write the file thousands of times, the longer the later."""
+    module, callback = TinySearch(), CandidateHistory(tmp_path, share=0.0)
+    trainer = SimpleNamespace(is_global_zero=True, loggers=[], global_step=1)
+
+    def candidate():
+        module.candidates.append(Candidate(len(module.candidates), None, 0, 1.0, 10, 10, 0.5, {}))
+        callback.on_candidate(trainer, module, module.candidates[-1])
+        return len(read_candidates(callback.path))
+
+    assert [candidate() for _ in range(3)] == [1, 1, 1]
+    callback.on_save_checkpoint(trainer, module, {})
+    assert len(read_candidates(callback.path)) == 3
+    assert candidate() == 3
+    callback.on_exception(trainer, module, KeyboardInterrupt())
+    assert len(read_candidates(callback.path)) == 4
 
 
 def test_other_ranks_write_nothing(tmp_path):
@@ -96,4 +114,5 @@ def test_wandb_is_not_imported_without_its_logger(tmp_path, monkeypatch):
 
 
 def test_repr_rebuilds_the_callback():
-    assert eval(repr(CandidateHistory("run"))).folder == "run"
+    again = eval(repr(CandidateHistory("run", share=0.5)))
+    assert (again.folder, again.share) == ("run", 0.5)

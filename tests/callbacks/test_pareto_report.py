@@ -102,14 +102,16 @@ def test_the_final_table_is_added_after_the_fit_and_its_networks_are_marked(tmp_
     assert "found (full training)" in text
 
 
-def test_the_page_takes_its_share_of_the_time_only(tmp_path):
+def test_front_and_page_take_their_share_of_the_time_only(tmp_path):
     module = TinySearch()
     report = ParetoReport(tmp_path, share=0.0)
-    trainer = SimpleNamespace(is_global_zero=True)
+    trainer = SimpleNamespace(is_global_zero=True, current_epoch=0)
     for id in range(3):
         module.candidates.append(Candidate(id, None, id, 5.0 - id, 1000 + id, 10, 0.5, {"a": 1}))
         report.on_candidate(trainer, module, module.candidates[-1])
-    assert len(read_candidates(tmp_path / "pareto.csv")) == 3  # the small file is always right
+    assert len(read_candidates(tmp_path / "pareto.csv")) == 1
+    report.on_save_checkpoint(trainer, module, {})
+    assert len(read_candidates(tmp_path / "pareto.csv")) == 3  # the small file knows what the checkpoint knows
     assert "(candidate 0)" in (tmp_path / "report.html").read_text()  # the page is still the first
     with pytest.raises(UserError, match="share=2"):
         ParetoReport(tmp_path, share=2)

@@ -3,8 +3,10 @@ from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from src.data.folder_transforms import FolderAugmentation, evaluation_transform, training_transform
+from src.data.rand_augment import RandAugment
 from tests.data.sets import pixels
 
+RANDAUGMENT = {"randaugment": RandAugment()}
 IMAGE = Image.fromarray(pixels(1, 40, 60, 3)[0].numpy())
 
 
@@ -22,7 +24,7 @@ def test_without_augmentation_training_sees_what_evaluation_sees():
 
 def test_every_augmentation_changes_the_image():
     plain = evaluation_transform((16, 16), 20)(IMAGE)
-    for option in ({"scale": (0.1, 0.5)}, {"flip": True}, {"jitter": (0.4, 0.4, 0.4)}):
+    for option in ({"scale": (0.1, 0.5)}, {"flip": True}, {"jitter": (0.4, 0.4, 0.4)}, RANDAUGMENT):
         transform = training_transform((16, 16), 20, FolderAugmentation(**option))
         images = [transform(IMAGE) for _ in range(12)]
         assert all(image.shape == plain.shape for image in images)

@@ -43,8 +43,12 @@ def test_a_file_of_a_front_has_the_weights_beside_it_and_not_those_of_the_found_
     file.parent.mkdir()
     (tmp_path / "weights.pt").touch()
     config = OmegaConf.create({"architecture": str(file), "weights": None, "test_only": True})
-    with pytest.raises(UserError, match=r"front/weights.pt: the networks of a front are not trained yet"):
+    with pytest.raises(
+        UserError, match=r"front/weights.pt, nor candidate_2.pt: the networks of a front are not trained yet"
+    ):
         weights_file(config)
     (file.parent / "weights.pt").touch()
     assert weights_file(config) == file.parent / "weights.pt"
     assert weights_file(OmegaConf.merge(config, {"architecture": str(tmp_path)})) == tmp_path / "weights.pt"
+    (file.parent / "candidate_2.pt").touch()
+    assert weights_file(config) == file.parent / "candidate_2.pt"

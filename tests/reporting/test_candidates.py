@@ -52,6 +52,24 @@ def test_an_extra_figure_can_be_an_objective():
         pareto_mask(candidates, ("error", "latensy"))
 
 
+def test_an_outdated_candidate_is_on_no_front_and_is_told_in_the_file(tmp_path):
+    """Its error is that of weights which have been trained on since; it would hide candidates that are better now."""
+    candidates = [candidate(0, 1.0, 10, outdated=True), candidate(1, 5.0, 100), candidate(2, 6.0, 200)]
+    assert pareto_mask(candidates).tolist() == [False, True, False]
+    assert best_candidate(candidates).id == 1
+    path = write_candidates(tmp_path / "candidates.csv", candidates)
+    assert read_candidates(path) == candidates
+    path.write_text(path.read_text().replace("True\n", "yes\n"))
+    with pytest.raises(UserError, match="line 2: column outdated holds 'yes'"):
+        read_candidates(path)
+
+
+def test_a_candidate_of_an_earlier_checkpoint_is_not_outdated():
+    stored = candidate(0, 1.0, 10).to_dict()
+    del stored["outdated"]
+    assert Candidate.from_dict(stored) == candidate(0, 1.0, 10)
+
+
 def test_csv_gives_back_what_was_written(tmp_path):
     written = [
         candidate(0, 1 / 3, 41_000_001, architecture={"name": 'a,"b"\n', "widths": {"x": [1, 2.5, None]}}),

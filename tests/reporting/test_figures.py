@@ -1,5 +1,7 @@
 """The figures show the data that they were given."""
 
+from dataclasses import replace
+
 import pytest
 
 from src.reporting.candidates import Candidate
@@ -36,6 +38,15 @@ def test_front_holds_all_finite_candidates_and_the_front_in_order():
     assert list(zip(shown["Pareto front"].x, shown["Pareto front"].y, strict=True)) == [(10, 9), (20, 5)]
     assert "stem 17" in shown["candidates"].hovertext[1]
     assert "candidate 1" in shown["candidates"].hovertext[1]
+
+
+def test_outdated_candidates_are_drawn_apart_and_inside():
+    figure = front_figure([*CANDIDATES, replace(candidate(4, 1.0, 50e6), outdated=True)])
+    shown = traces(figure)
+    assert list(shown["outdated candidates"].x) == [50]
+    assert list(shown["candidates"].x) == [10, 20, 30]
+    assert list(shown["Pareto front"].x) == [10, 20]
+    assert figure.layout.xaxis.range[1] > 50
 
 
 def test_marked_networks_are_inside_the_drawing():

@@ -1,5 +1,7 @@
 """What `method.members` may name, and which members cannot be judged together."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -82,8 +84,45 @@ def test_a_cascade_of_a_front_is_a_member_of_its_run(tmp_path):
     members = given_members([str(file) for file in files])
     assert [member.name for member in members] == ["first/0/candidate_2", "second/0/candidate_2"]
     assert [member.weights for member in members] == [file.parent / "weights.pt" for file in files]
-    with pytest.raises(UserError, match=r"architecture.yaml is not of the front of a run: give the run folder"):
+    with pytest.raises(UserError, match=r"architecture.yaml is no member: .* give the run folder"):
         given_members([str(tmp_path / "first" / "0" / "architecture.yaml")])
+
+
+def networks_in(folder, *stems):
+    folder.mkdir(exist_ok=True)
+    for stem in stems:
+        (folder / f"{stem}.yaml").write_text("_target_: torch.nn.Identity\n")
+        (folder / f"{stem}.pt").touch()
+    return folder
+
+
+@pytest.mark.parametrize("inside", ["front", "subnets"])
+def test_all_networks_of_a_folder_are_members_of_its_run(inside, tmp_path):
+    """NAT and ENCAS-joint leave many sub-nets; a pool of them must be judged on the data that they were trained on."""
+    runs = [run_folder(tmp_path / name, seed=5) for name in ("a", "b")]
+    folders = [networks_in(tmp_path / name / inside, "net_2", "net_10") for name in ("a", "b")]
+    members = given_members([str(folder) for folder in folders])
+    assert [member.name for member in members] == ["a/net_2", "a/net_10", "b/net_2", "b/net_10"]
+    assert members[1].weights == folders[0] / "net_10.pt"
+    made = config(runs[0], str(folders[1]))
+    take_run_of_members(made, set())
+    assert made.data.seed == 5
+    (one,) = given_members([str(folders[0] / "net_2.yaml")])
+    assert (one.name, one.weights) == ("a/net_2", folders[0] / "net_2.pt")
+    (folders[1] / "net_10.pt").unlink()
+    with pytest.raises(UserError, match=r"net_10.yaml.* net_10.pt .*beside it"):
+        given_members([str(folders[1])])
+
+
+def test_fronts_of_jobs_that_are_named_by_a_relative_path_read_well(tmp_path, monkeypatch):
+    """A pipeline names the folders of its earlier jobs by `../`; those of two pipelines are all called alike."""
+    for sweep, job in (("first", "0"), ("first", "1"), ("second", "0")):
+        networks_in(Path(run_folder(tmp_path / sweep / job)) / "front", "candidate_3")
+    (tmp_path / "first" / "2").mkdir()
+    monkeypatch.chdir(tmp_path / "first" / "2")
+    assert [m.name for m in given_members(["../0/front", "../1/front"])] == ["0/candidate_3", "1/candidate_3"]
+    members = given_members(["../0/front", "../1", "../../second/0/front"])
+    assert [m.name for m in members] == ["first/0/candidate_3", "1", "second/0/candidate_3"]
 
 
 def test_flat_outputs_are_split_where_the_config_says(tmp_path):

@@ -1,0 +1,48 @@
+"""The search of ENCAS-joint: MO-GOMEA over joint rows, on what a surrogate predicts of them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.evolution.budget import UniqueEvaluations
+from src.evolution.joint_surrogate import JointSurrogate
+from src.evolution.mo_gomea import mo_gomea
+
+
+def propose_joint(
+    surrogate: JointSurrogate,
+    macs_of: Sequence[Callable[[NDArray], NDArray]],
+    canonicals: Sequence[Callable[[NDArray], NDArray] | None],
+    seed: int,
+    evaluations: int = 10_000,
+    start: NDArray | None = None,
+    report: Callable[[int], None] | None = None,
+) -> tuple[NDArray, NDArray]:
+    """The joint rows that nothing else found dominates, by predicted error and average MACs.
+
+    Args:
+        surrogate: fitted.
+        macs_of: for each super-net, its rows int64 (N, d_k) -> MACs (N,).
+        canonicals: for each super-net, its rows -> canonical rows (N, d_k); None: as they are.
+        seed: of all draws; keyed by the caller.
+        evaluations: different canonical rows that are predicted, at most.
+        start: (n, d) rows that enter the archive before the search and count as evaluations: it draws on them when
+            it is at a standstill. None: none, as published.
+        report: called after every batch with the number of rows predicted.
+
+    Returns:
+        rows int64 (F, d), canonical, and their predicted objectives float64 (F, 2), by increasing error.
+    """
+    layout = surrogate.layout
+
+    def objectives(rows: NDArray) -> NDArray:
+        parts, _, _ = layout.split(rows)
+        macs = np.stack([count(part) for count, part in zip(macs_of, parts, strict=True)], axis=1)
+        return surrogate.predict(rows, macs)
+
+    asked = UniqueEvaluations(objectives, evaluations, lambda rows: layout.canonical(rows, canonicals))
+    if start is not None and len(start):
+        asked(start)
+    mo_gomea(asked, layout.alphabet, seed, report=None if report is None else lambda: report(asked.used))
+    return asked.archive.rows, asked.archive.objectives

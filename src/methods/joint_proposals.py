@@ -1,0 +1,105 @@
+"""The next archive of ENCAS-joint: MO-GOMEA on surrogates, or random cascades."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.errors import check_choice, check_flag, check_range, check_whole
+from src.evolution.budget import keys
+from src.evolution.joint_proposals import propose_joint
+from src.evolution.joint_surrogate import JointSurrogate
+from src.evolution.reference_survival import survivors
+
+if TYPE_CHECKING:
+    from src.methods.encas_joint import EncasJoint
+
+SEARCHERS = ("gomea", "random")
+
+
+@dataclass(frozen=True)
+class JointProposals:
+    """How the next archive is found.
+
+    Args:
+        searcher: "gomea": MO-GOMEA on what surrogates predict; "random": what is new is random.
+        members: of each RBF ensemble.
+        evaluations: predictions of an iteration.
+        with_archive: whether the archive competes with what was found.
+        start: whether the search begins with the archive (as NAT does), not from random rows alone.
+        survivors: with random rows, the share of the archive that stays.
+    """
+
+    searcher: str = "gomea"
+    members: int = 500
+    evaluations: int = 10_000
+    with_archive: bool = True
+    start: bool = True
+    survivors: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_choice("method.searcher", self.searcher, SEARCHERS)
+        check_whole("method.surrogate_members", self.members, 1)
+        check_whole("method.surrogate_evaluations", self.evaluations, 1)
+        check_flag("method.with_archive", self.with_archive)
+        check_flag("method.start_with_archive", self.start)
+        check_range("method.survivors", self.survivors, 0, 1)
+
+    def next_archive(
+        self,
+        module: "EncasJoint",
+        rows: NDArray,
+        net_errors: NDArray,
+        values: NDArray,
+        count: int,
+        seed: int,
+        check: Callable[[], None],
+    ) -> tuple[NDArray, list[float]]:
+        """The rows (count, d) of the next archive, and their predicted errors (none where nothing is predicted).
+
+        Args:
+            module: has layout, spaces, `canonical` and `macs_per_net`.
+            rows: the archive (n, d). net_errors: of its sub-nets (n, K). values: its errors and average MACs (n, 2).
+            seed: of all draws.
+            check: called now and then.
+        """
+        if self.searcher == "random":
+            stay = min(round(self.survivors * count), len(rows))
+            best = rows[survivors(values, stay, seed)] if stay else rows[:0]
+            return np.concatenate([best, _random(module, count - len(best), seed, set(keys(best)))]), []
+        macs = module.macs_per_net(rows)
+        surrogate = JointSurrogate(module.layout, members=self.members, seed=seed)
+        surrogate.fit(rows, net_errors, values[:, 0], macs, values[:, 1])
+        found, _ = propose_joint(
+            surrogate,
+            [space.macs_of for space in module.spaces],
+            [space.canonical for space in module.spaces],
+            seed,
+            self.evaluations,
+            rows if self.start else None,
+            lambda _: check(),
+        )
+        candidates = np.concatenate([found, rows]) if self.with_archive else found
+        _, first = np.unique(candidates, axis=0, return_index=True)
+        candidates = candidates[np.sort(first)]
+        predicted = surrogate.predict(candidates, module.macs_per_net(candidates))
+        chosen = survivors(predicted, min(count, len(candidates)), seed)
+        return candidates[chosen], predicted[chosen, 0].tolist()
+
+
+def _random(module: "EncasJoint", count: int, seed: int, seen: set) -> NDArray:
+    """Different random rows, none of which is in `seen`."""
+    generator = np.random.default_rng(seed)
+    found = np.empty((0, len(module.layout.alphabet)), dtype=np.int64)
+    while len(found) < count:
+        shape = (count, module.layout.nets)
+        parts = [space.uniform(count, generator) for space in module.spaces]
+        drawn = module.layout.joined(
+            parts, generator.integers(shape[1], size=shape), generator.integers(10, size=shape)
+        )
+        drawn = module.canonical(drawn)
+        fresh = [place for place, key in enumerate(keys(drawn)) if not (key in seen or seen.add(key))]
+        found = np.concatenate([found, drawn[fresh]])
+    return found[:count]

@@ -1,0 +1,226 @@
+"""NAT: a super-net is adapted to the task while its sub-nets evolve (https://arxiv.org/abs/2005.05859).
+
+As ENCAS reproduces it (https://arxiv.org/abs/2203.00888); the settings of either are named in conf/method/nat.yaml. The
+result is a front of sub-nets, error against MACs, with the weights of the super-net: none has to be trained again.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from src.errors import UserError, check_flag, check_text
+from src.evolution.budget import keys
+from src.methods.subnet_evolution import SUPERNET, SubnetEvolution
+from src.methods.subnet_proposals import Proposals
+from src.methods.subnet_results import KeptNetwork, SubnetResults, name_of
+from src.methods.weights import load_weights
+from src.networks.elastic_mobile.ofa_weights import load_ofa
+from src.reporting.candidates import Candidate, best_candidate, pareto_front
+from src.runtime.architecture import FRONT
+from src.runtime.checkpoints import save_whole
+from src.runtime.ranks.agreement import rank
+from src.runtime.ranks.sharding import sharded_map
+from src.runtime.seeds import keyed_seed
+from src.spaces.space import admissible_band, macs_of_bound
+from src.spaces.subnet_space import SubnetSpace
+from src.whole_files import output_folder
+
+LARGEST = "largest"  # sub-net of the super-net, with which the report compares
+_TRIES = 50  # draws of random rows, until there are as many as are wanted
+
+
+class NAT(SubnetEvolution):
+    """One super-net. A row is a sub-net.
+
+    Args:
+        folder: the run folder.
+        proposals: how the next archive is found.
+        max_macs: of every sub-net that is searched; below 10 a share of the MACs of the largest one. None: no bound.
+        pretrained: a file with OFA's released weights, to start from.
+        supernet: the run folder of an earlier search with the same model, to start from its weights.
+        from_scratch: whether the largest and the found sub-net are also trained from fresh weights, for comparison.
+        base: model config of an `ElasticSupernet`.
+        input_shape, settings: as `SubnetEvolution` has them.
+
+    Raises:
+        UserError: an argument that is not allowed, or a bound below the smallest sub-net.
+    """
+
+    def __init__(
+        self,
+        base: dict[str, Any],
+        input_shape: tuple[int, int, int],
+        folder: str,
+        proposals: Proposals | None = None,
+        max_macs: float | None = None,
+        pretrained: str | None = None,
+        supernet: str | None = None,
+        from_scratch: bool = False,
+        seed: int = 0,
+        **settings,
+    ) -> None:
+        self.run_folder = check_text("method.module.folder", folder)
+        self.pretrained = None if pretrained is None else check_text("method.pretrained", pretrained)
+        self.given_supernet = None if supernet is None else check_text("method.supernet", supernet)
+        if pretrained is not None and supernet is not None:
+            raise UserError("method.pretrained and method.supernet exclude each other: give one of them")
+        self.proposals = proposals or Proposals()
+        self.from_scratch = check_flag("method.from_scratch", from_scratch)
+        self.space = SubnetSpace(base, tuple(input_shape))
+        self.most = self._most(max_macs)
+        super().__init__(base, input_shape, [self.space], seed=seed, **settings)
+        self.results: SubnetResults | None = None
+        self._validation: Iterable[tuple[Tensor, Tensor]] = ()
+
+    def _most(self, max_macs: float | None) -> int:
+        largest = self.space.reachable()[1]
+        if max_macs is None:
+            return largest
+        try:
+            return admissible_band(self.space, (None, macs_of_bound("method.max_macs", max_macs, largest)))[1]
+        except UserError as error:
+            raise UserError(f"method.max_macs={max_macs}: {error}") from error
+
+    def first_archive(self) -> NDArray:
+        return self.first_rows(self.doe)
+
+    def first_rows(self, count: int) -> NDArray:
+        """The largest sub-net within the bound, the smallest, and different random ones, (count, d)."""
+        return distinct_rows(self.space, count, self.most, keyed_seed(self.seed, "first archive"))
+
+    def subnet_rows(self, rows: NDArray) -> list[NDArray]:
+        return [rows]
+
+    def supernet(self, number: int) -> nn.Module:
+        return self.network
+
+    def most_macs(self) -> float:
+        return float(self.space.reachable()[1])
+
+    def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
+        if checkpoint is None:  # else the checkpoint has them
+            if self.pretrained is not None:
+                load_ofa(self.network, self.pretrained)
+            if self.given_supernet is not None:
+                self._take_supernet(self.given_supernet)
+        super().search(trainer, data, checkpoint)
+
+    def _take_supernet(self, folder: str) -> None:
+        path = Path(folder).expanduser() / SUPERNET
+        if not path.is_file():
+            raise UserError(f"method.supernet={folder}: there is no {SUPERNET} in it; give the folder of a NAT run")
+        load_weights(self.network, path)
+
+    # archives, for the callback
+
+    def known_rows(self, candidates: Sequence[Candidate]) -> NDArray:
+        if not candidates:
+            return np.empty((0, len(self.space.alphabet)), dtype=np.int64)
+        return np.array([self.space.row(candidate.architecture) for candidate in candidates])
+
+    def begin_evaluation(self, validation: Iterable[tuple[Tensor, Tensor]]) -> tuple[list, list[float]]:
+        self.outdate()
+        self._validation = validation
+        known = set(keys(self.known_rows(self.current_candidates())))
+        todo = self.archive[[key not in known for key in keys(self.archive)]]
+        return list(todo), self.space.macs_of(todo).tolist() if len(todo) else []
+
+    def evaluated(self, item: NDArray) -> tuple[float, float]:
+        """Error in percent and seconds of a row (d,)."""
+        began = time.monotonic()
+        _, error = self.outputs_of(self.calibrated(0, item), self._validation)
+        return error, time.monotonic() - began
+
+    def take(self, trainer: pl.Trainer, item: NDArray, result: tuple[float, float]) -> None:
+        error, seconds = result
+        candidate = Candidate(
+            id=len(self.candidates),
+            parent=None,
+            step=trainer.current_epoch,
+            error=error,
+            macs=int(self.space.macs_of(item[None])[0]),
+            params=int(self.space.params_of(item[None])[0]),
+            seconds=seconds,
+            architecture=self.space.genotype(item),
+            extra={"iteration": self.today()},
+        )
+        self.record(trainer, candidate)
+
+    def proposed(self, check: Callable[[], None]) -> tuple[NDArray, list[float]]:
+        """With weights that stay, rows that are new are asked for, else a whole archive."""
+        current = self.current_candidates()
+        rows, errors = self.known_rows(current), np.array([candidate.error for candidate in current])
+        seed = keyed_seed(self.seed, "proposals", self.iteration)
+        anew = not self.reevaluates
+        return self.proposals.next_archive(
+            self.space, rows, errors, self.archive_size, self.most, seed, anew=anew, report=check
+        )
+
+    def keep(self, folder: str) -> None:
+        front = pareto_front(self.candidates)
+        rows = {name_of(c): self.space.row(c.architecture) for c in front} | {LARGEST: self.space.largest}
+        items = list(rows.items())
+        costs = self.space.macs_of(np.array(list(rows.values()))).tolist()
+        states = sharded_map(lambda item: _state(self.calibrated(0, item[1])), items, costs)
+        if rank() == 0:
+            for (name, _), state in zip(items, states, strict=True):
+                save_whole(state, Path(output_folder(Path(folder) / FRONT)) / f"{name}.pt")
+            save_whole(_state(self.network), Path(folder) / SUPERNET)
+
+    # the result
+
+    def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
+        return self.space.config(candidate.architecture)
+
+    def chosen(self) -> Candidate | None:
+        """The sub-net of lowest validation error."""
+        return best_candidate(self.candidates)
+
+    def architecture(self) -> dict[str, Any]:
+        """The chosen sub-net; before there is one the largest."""
+        chosen = self.chosen()
+        return self.space.config(chosen.architecture if chosen else self.space.start)
+
+    def compare(self, recipe, name: str, data, loggers, progress) -> tuple[list[dict[str, Any]], nn.Module | None]:
+        """Tests the front with the weights that it shares; the rows of the final table and the found network."""
+        self.results = SubnetResults(self, recipe, data)
+        return self.results.rows(name, loggers, progress, self.from_scratch)
+
+    def kept_networks(self) -> list[KeptNetwork]:
+        """The largest sub-net, then the front."""
+        folder = Path(self.run_folder) / FRONT
+        base = KeptNetwork(LARGEST, self.space.config(self.space.start), folder / f"{LARGEST}.pt")
+        front = [
+            KeptNetwork.of(c, self.candidate_config(c), folder / f"{name_of(c)}.pt")
+            for c in pareto_front(self.candidates)
+        ]
+        return [base, *front]
+
+    def remark(self) -> str:
+        count = len(self.candidates)
+        text = f"{count:,} evaluations of sub-nets in {self.iteration} iterations"
+        return f"{text}; {self.results.told()}" if self.results else text
+
+
+def distinct_rows(space: SubnetSpace, count: int, most: int, seed: int) -> NDArray:
+    """Up to `count` different rows within `most` MACs: the largest that may be, the smallest, and random ones."""
+    generator = np.random.default_rng(seed)
+    rows = np.stack([space.largest, space.smallest])
+    for _ in range(_TRIES):
+        rows = np.concatenate([rows, space.uniform(4 * count, generator)])
+        rows = rows[space.macs_of(rows) <= most]
+        _, first = np.unique(rows, axis=0, return_index=True)
+        rows = rows[np.sort(first)]
+        if len(rows) >= count:
+            break
+    return rows[:count]
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu() for name, value in network.state_dict().items()}
