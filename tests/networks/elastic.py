@@ -9,6 +9,8 @@ from torch import nn
 from src.networks.elastic_mobile.macro import ElasticMacro
 from src.networks.elastic_mobile.supernet import ElasticSupernet
 
+_BLOCKS = {"depths": [1, 2], "kernels": [3, 5, 7], "expansions": [2, 3], "stride": 1, "activation": "relu6"}
+
 # each family, cheap: few and small resolutions (an odd one too), and of OFA two width multipliers
 SPACES = {
     "ofa_mobilenet_v3": {"family": "ofa_mobilenet_v3", "resolutions": [24, 29], "multipliers": [0.3, 0.5]},
@@ -16,6 +18,11 @@ SPACES = {
     "alphanet": {"family": "alphanet", "resolutions": [24, 29], "multipliers": [0.4]},
     "small_images": "small_images",
     "tiny_images": {"family": "tiny_images", "multipliers": [1.0, 1.5]},
+    # widths that are equal or not as they are chosen, so that a block has a shortcut or has none
+    "elastic_widths": {
+        "family": "tiny_images",
+        "stages": [{**_BLOCKS, "widths": [16, 24]}, {**_BLOCKS, "widths": [16, 24, 32], "squeeze": True}],
+    },
 }
 
 

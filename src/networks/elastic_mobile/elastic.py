@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from src.networks.elastic_mobile.blocks import MobileBlock, MobileHead, Shortcut
+from src.networks.elastic_mobile.blocks import MobileBlock, MobileHead
 from src.networks.elastic_mobile.description import ElasticMacro, ElasticStage
 from src.networks.elastic_mobile.kernels import shrunk, step_matrices
 
@@ -45,16 +45,10 @@ class ElasticBlock(MobileBlock):
     def __init__(
         self, macro: ElasticMacro, stage: ElasticStage, in_widths: Sequence[int], widths: Sequence[int], first: bool
     ) -> None:
-        super().__init__(
-            macro,
-            max(in_widths),
-            max(widths),
-            stage.kernels[-1],
-            stage.expansions[-1],
-            stage.stride if first else 1,
-            stage.activation,
-            stage.squeeze,
-        )
+        stride = stage.stride if first else 1
+        largest = (max(in_widths), max(widths), stage.kernels[-1], stage.expansions[-1], stride)
+        super().__init__(macro, *largest, stage.activation, stage.squeeze)
+        self.keeps = stride == 1
         self.macro, self.sides = macro, stage.kernels
         self.expands = stage.expansions[-1] > 1
         self.matrices = step_matrices(stage.kernels) if macro.shrinking == "transform" else None
@@ -74,17 +68,18 @@ class ElasticBlock(MobileBlock):
         if not isinstance(self.squeeze, nn.Identity):
             y = self._squeezed(y)
         y = first_layers(self.project, y, channels)
-        return y if self.shortcut is None else y + self._shortened(self.shortcut, x, channels)
+        if self.macro.shortcuts == "projected":
+            return y + self._shortened(x, channels)
+        return y + x if self.keeps and x.shape[1] == channels else y  # with these widths, whatever the largest have
 
     def _squeezed(self, y: Tensor) -> Tensor:
         squeeze = self.squeeze
         means = first_convolved(squeeze.reduce, squeeze.pool(y), self.macro.squeezed(y.shape[1]))
         return y * squeeze.gate(first_convolved(squeeze.expand, squeeze.relu(means), y.shape[1]))
 
-    @staticmethod
-    def _shortened(shortcut: Shortcut, x: Tensor, channels: int) -> Tensor:
-        x = shortcut.pool(x)
-        return x if x.shape[1] == channels else first_convolved(shortcut.conv, x, channels)
+    def _shortened(self, x: Tensor, channels: int) -> Tensor:
+        x = self.shortcut.pool(x)
+        return x if x.shape[1] == channels else first_convolved(self.shortcut.conv, x, channels)
 
 
 class ElasticHead(MobileHead):
