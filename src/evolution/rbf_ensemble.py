@@ -45,14 +45,22 @@ class RBFEnsemble:
     Args:
         alphabet: (d,) how many values each gene has. Rows are divided by it (the original's bounds of the unit box);
             numbers that are no genes may be given too, scaled to 0..1, with 1 for each in the alphabet.
-        members: interpolants in the ensemble. With 1,000 as with 100 the median is hardly different.
+        members: interpolants in the ensemble.
         eta: added to the diagonal, as in the original: the interpolant all but passes through the values.
         seed: of the genes of the members; keyed by the caller.
+        smallest: genes of a member at least, as far as the rows allow; 1 in the original.
     """
 
-    def __init__(self, alphabet: Sequence[int], members: int = 500, eta: float = 1e-6, seed: int = 0) -> None:
+    def __init__(
+        self,
+        alphabet: Sequence[int],
+        members: int = 500,
+        eta: float = 1e-6,
+        seed: int = 0,
+        smallest: int = 1,
+    ) -> None:
         self.alphabet = np.asarray(alphabet, dtype=np.float64)
-        self.members, self.eta, self.seed = check_whole("members", members, 1), eta, seed
+        self.members, self.eta, self.seed, self.smallest = check_whole("members", members, 1), eta, seed, smallest
         self._groups: list[_Members] = []
         self._places = np.empty(0, dtype=np.int64)  # of each member among those fitted, group after group
         self._constant = np.nan
@@ -69,7 +77,7 @@ class RBFEnsemble:
         points, values = self._scaled(rows), np.asarray(values, dtype=np.float64)
         if not len(values) or len(points) != len(values) or not np.isfinite(values).all():
             raise ValueError(f"{len(points)} rows need as many finite values, at least one; got {values}")
-        genes, first = draw_members(points, self.members, np.random.default_rng(self.seed))
+        genes, first = draw_members(points, self.members, np.random.default_rng(self.seed), self.smallest)
         self._constant = float(np.median(values))
         # with few genes members are often the same
         genes, places, same = np.unique(genes, axis=0, return_index=True, return_inverse=True)
