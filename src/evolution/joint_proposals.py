@@ -1,4 +1,4 @@
-"""The search of ENCAS-joint: MO-GOMEA over joint rows, on what a surrogate predicts of them."""
+"""The search of ENCAS-joint: over joint rows, by MO-GOMEA, on what a surrogate predicts of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,6 +19,7 @@ def propose_joint(
     evaluations: int = 10_000,
     start: NDArray | None = None,
     count: int | None = None,
+    search: Callable = mo_gomea,
     report: Callable[[int], None] | None = None,
 ) -> tuple[NDArray, NDArray]:
     """Joint rows that are good by predicted error and average MACs: those that nothing else found dominates, or more.
@@ -33,6 +34,8 @@ def propose_joint(
             it is at a standstill. None: none, as published.
         count: how many of all rows predicted are returned, chosen by front after front and reference directions
             (`survivors`): fronts of a surrogate may have few rows. None: those of the first front.
+        search: called with unique evaluations, alphabet, seed and report: mo_gomea or, for comparison, nsga2 or
+            random_rows, or one of them with more arguments bound to it.
         report: called after every batch with the number of rows predicted.
 
     Returns:
@@ -48,7 +51,7 @@ def propose_joint(
     asked = UniqueEvaluations(objectives, evaluations, lambda rows: layout.canonical(rows, canonicals))
     if start is not None and len(start):
         asked(start)
-    mo_gomea(asked, layout.alphabet, seed, report=None if report is None else lambda: report(asked.used))
+    search(asked, layout.alphabet, seed, report=None if report is None else lambda: report(asked.used))
     if count is None:
         return asked.archive.rows, asked.archive.objectives
     kept = survivors(asked.objectives, count, seed)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from src.errors import check_whole
+from src.evolution.coarse_threads import spread
 from src.evolution.rbf_members import draw_members
 
 _SOLVED = 2**22  # numbers in the systems that are solved at once, 32 MB
@@ -82,10 +83,8 @@ class RBFEnsemble:
         # with few genes members are often the same
         genes, places, same = np.unique(genes, axis=0, return_index=True, return_inverse=True)
         first, groups = first[places], _alike(first[places].sum(1), genes.sum(1))
-        self._groups = [
-            _fitted(torch.from_numpy(points), torch.from_numpy(values), genes[some], first[some], self.eta)
-            for some in groups
-        ]
+        points, values = torch.from_numpy(points), torch.from_numpy(values)
+        self._groups = spread(lambda some: _fitted(points, values, genes[some], first[some], self.eta), groups)
         self._places = np.argsort(np.concatenate([np.empty(0, dtype=np.int64), *groups]))[same]
         return self
 
@@ -103,16 +102,15 @@ class RBFEnsemble:
         """
         points = torch.from_numpy(self._scaled(rows))
         found = torch.empty(sum(len(group.genes) for group in self._groups), len(points), dtype=torch.float64)
-        line = 0
+        tasks, line = [], 0
         for group in self._groups:
-            step = max(1, _PREDICTED // group.cubic.shape[1])
-            many = max(1, step // max(1, len(points)))  # members at once: few rows need not go member by member
+            # few rows need not go member by member
+            many = max(1, _PREDICTED // (max(1, len(points)) * group.cubic.shape[1]))
             for start in range(0, len(group.genes), many):
                 some = _Members(*(part[start : start + many] for part in group))
-                for place in range(0, len(points), step):
-                    part = points[place : place + step]
-                    found[line : line + len(some.genes), place : place + len(part)] = _values(some, part)
+                tasks.append((some, found[line : line + len(some.genes)]))
                 line += len(some.genes)
+        spread(lambda task: _predict_into(*task, points), tasks)
         return found.numpy()[self._places]
 
     def _scaled(self, rows: NDArray) -> NDArray:
@@ -163,6 +161,13 @@ def _fitted(points: Tensor, values: Tensor, genes: NDArray, first: NDArray, eta:
     solution, failed = torch.linalg.solve_ex(system, right)
     solution[failed != 0] = torch.nan
     return _Members(places, used, centres, solution[:, tail:], solution[:, 1:tail], solution[:, 0])
+
+
+def _predict_into(members: _Members, found: Tensor, points: Tensor) -> None:
+    """Puts the predictions of points (B, d) into found (G, B), as many points at a time as fit into a cache."""
+    step = max(1, _PREDICTED // members.cubic[..., 0].numel())
+    for start in range(0, len(points), step):
+        found[:, start : start + step] = _values(members, points[start : start + step])
 
 
 def _values(members: _Members, points: Tensor) -> Tensor:
