@@ -6,6 +6,8 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from src.methods.slices import outputs_in_slices
+
 
 class FrontTest(pl.LightningModule):
     """`errors` after `trainer.validate`, and `tested` after `trainer.test`: of each network what the task measures.
@@ -36,7 +38,7 @@ class FrontTest(pl.LightningModule):
     def _update(self, metrics: nn.ModuleList, batch: tuple[Tensor, Tensor]) -> None:
         images, targets = batch
         for network, own in zip(self.networks, metrics, strict=True):
-            own.update(network(images), targets)
+            own.update(outputs_in_slices(network, images), targets)
 
     def on_validation_epoch_end(self) -> None:
         self.errors = {name: values["error"] for name, values in self._computed(self.val_metrics).items()}

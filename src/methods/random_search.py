@@ -15,8 +15,10 @@ from src.reporting import quantities
 from src.reporting.candidates import Candidate, best_candidate
 from src.reporting.cell_figures import short_cells
 from src.reporting.operation_figures import short_operations
+from src.reporting.subnet_names import short_subnet
 from src.runtime.seeds import keyed_generator
 from src.spaces.space import Genotype, SearchSpace, admissible_band, macs_of_bound
+from src.spaces.subnet_space import SubnetSpace
 from src.spaces.widths import WidthSpace
 
 _DRAWN_TOGETHER, _DRAWS = 16, 64  # until the architectures in the band are taken for exhausted
@@ -57,6 +59,8 @@ class RandomSearch(TrialSearch):
         super().__init__(base, input_shape, trials, epochs_per_trial, **settings)
         self.space = space(base, self.input_shape)
         start = self.space.start
+        if isinstance(self.space, SubnetSpace):  # a super-net itself is none of the networks that are compared
+            self.base = self.space.config(start)
         self.base_network = {"macs": self.space.macs(start), "params": self.space.params(start)}
         self.macs_band = self._macs_band(min_macs, max_macs)
         self.genotypes = self._drawn([start] if include_base else [])
@@ -121,9 +125,13 @@ class RandomSearch(TrialSearch):
     def candidate_cells(self, candidate: Candidate) -> dict[str, str]:
         """What the table of candidates tells of a genotype that is not of widths."""
         genotype = candidate.architecture
-        if "operations" in genotype and candidate.widths is None:
+        if candidate.widths is not None:
+            return {}
+        if "operations" in genotype:
             return {"operations": short_operations(genotype["operations"])}
-        return {"cells": short_cells(genotype)} if "normal" in genotype and candidate.widths is None else {}
+        if "resolution" in genotype:
+            return {"subnets": short_subnet(genotype)}
+        return {"cells": short_cells(genotype)} if "normal" in genotype else {}
 
     def remark(self) -> str:
         """How many candidates there were, what they cost, and how many of them did not train."""

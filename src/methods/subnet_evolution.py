@@ -22,6 +22,7 @@ from src.evolution.rank_measures import rank_measures
 from src.methods.evolution_schedule import EvolutionSchedule, Phase
 from src.methods.hypervolume_reference import checked_reference
 from src.methods.search_module import SearchModule
+from src.methods.slices import outputs_in_slices, sliced
 from src.methods.subnet_results import KeptNetwork
 from src.methods.weight_average import WeightAverage
 from src.reporting.candidates import Candidate, pareto_front
@@ -104,7 +105,7 @@ class SubnetEvolution(SearchModule):
         self.predicted: list[float] = []  # errors of the archive, as the surrogate has them
         self.final = False  # whether the weights are those that stay
         self.average = WeightAverage()
-        self._calibration: list[tuple[Tensor, Tensor]] | None = None
+        self._calibration: list[Tensor] | None = None
         self._validated: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no part of this module
 
     # what a method with rows of its own says
@@ -208,9 +209,11 @@ class SubnetEvolution(SearchModule):
 
     # what a sub-net is worth
 
-    def calibration_batches(self) -> list[tuple[Tensor, Tensor]]:
+    def calibration_batches(self) -> list[Tensor]:
+        """Images of the training part, the same on all ranks."""
         if self._calibration is None:
-            self._calibration = self.trainer.datamodule.calibration_batches(self.calibration_images)
+            batches = self.trainer.datamodule.calibration_batches(self.calibration_images)
+            self._calibration = [part for images, _ in batches for part in sliced(self._laid_out(images))]
         return self._calibration
 
     def calibrated(self, number: int, row: NDArray) -> nn.Module:
@@ -231,7 +234,7 @@ class SubnetEvolution(SearchModule):
         metrics, outputs = self.task.metrics(sync_on_compute=False).to(self.device), []
         for images, targets in batches:
             with self.trainer.precision_plugin.forward_context():
-                outputs.append(network(self._laid_out(images)))
+                outputs.append(outputs_in_slices(network, self._laid_out(images)))
             metrics.update(outputs[-1], targets)
         return outputs, float(metrics.compute()["error"])
 
@@ -246,7 +249,7 @@ class SubnetEvolution(SearchModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         images, targets = batch
-        outputs = self._validated[0](self._laid_out(images))
+        outputs = outputs_in_slices(self._validated[0], self._laid_out(images))
         self._add_loss("val", self.task.loss(outputs, targets), len(images))
         self.val_metrics.update(outputs, targets)
 

@@ -6,9 +6,10 @@ from src.errors import UserError, check_choice
 from src.spaces.cell_space import CellSpace
 from src.spaces.operation_space import OperationSpace
 from src.spaces.space import SearchSpace
+from src.spaces.subnet_space import SubnetSpace
 from src.spaces.widths import WidthSpace
 
-SPACES = {"widths": WidthSpace, "operations": OperationSpace, "cells": CellSpace}
+SPACES = {"widths": WidthSpace, "operations": OperationSpace, "cells": CellSpace, "subnets": SubnetSpace}
 _WIDTHS = {"min_width": 8, "max_width": None, "width_multiple": 2, "shape": "base"}  # settings, where none is given
 
 

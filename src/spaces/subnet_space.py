@@ -42,13 +42,12 @@ class SubnetSpace:
             supernet = network_from(base)
         if not isinstance(supernet, ElasticSupernet):
             raise UserError(
-                f"sub-nets are searched in a {_SUPERNET} only; {base.get('_target_')} gives a {type(supernet).__name__}"
+                f"subnets are searched in a {_SUPERNET} only; {base.get('_target_')} gives a {type(supernet).__name__}"
             )
         self.input_shape = tuple(int(size) for size in input_shape)
-        if supernet.in_channels != self.input_shape[0]:
-            raise UserError(
-                f"model.in_channels={supernet.in_channels} is not allowed; the images have {self.input_shape[0]} channels"
-            )
+        channels = self.input_shape[0]
+        if supernet.in_channels != channels:
+            raise UserError(f"model.in_channels={supernet.in_channels}: the images have {channels} channels")
         self.macro = supernet.macro
         self._supernet = supernet
         self.start = largest(self.macro)

@@ -47,7 +47,10 @@ CELLS = {
 }
 
 
-@pytest.mark.parametrize(("space", "base"), [("cells", CELLS), ("operations", MOBILE)])
+ELASTIC = {"_target_": "src.networks.elastic_mobile.supernet.ElasticSupernet", "space": "tiny_images", "in_channels": 1}
+
+
+@pytest.mark.parametrize(("space", "base"), [("cells", CELLS), ("operations", MOBILE), ("subnets", ELASTIC)])
 def test_it_draws_from_any_space_within_the_budget(space, base):
     """A search for cells or operations is compared with cells or operations that were drawn at random."""
     named = partial(named_space, name=space)
@@ -59,7 +62,15 @@ def test_it_draws_from_any_space_within_the_budget(space, base):
         assert least <= c.macs <= most
         assert sum(p.numel() for p in network.parameters()) == c.params
         assert list(module.candidate_cells(c)) == [space]
-    assert module.architecture() == module.space.config(min(module.candidates, key=lambda c: c.error).architecture)
+    assert module.architecture() == module.space.config(
+        min(module.candidates, key=lambda c: (c.error, c.macs)).architecture
+    )
+
+
+def test_sub_nets_are_compared_with_the_largest_not_with_the_super_net():
+    """Whose unused weights would count as its parameters, and whose MACs no graph can tell."""
+    module = random_search(trials=1, base=ELASTIC, space=partial(named_space, name="subnets"))
+    assert module.base == module.space.config(module.space.start) == module.architecture()
 
 
 def test_the_result_is_the_candidate_of_lowest_validation_error():

@@ -22,9 +22,9 @@ def test_a_setting_that_a_space_has_not_is_refused_and_so_is_a_model_of_another_
     """It would otherwise be left out without a word."""
     with pytest.raises(UserError, match=r"method.shape='even' is a setting of method.space=widths; operations"):
         named_space(MOBILE, SHAPE, "operations", shape="even")
-    for name in ("operations", "cells"):
+    for name in ("operations", "cells", "subnets"):
         with pytest.raises(UserError, match=f"^{name} are searched in a"):
             named_space(BASE, SHAPE, name)
     with pytest.raises(UserError, match=r"method.space='width' is not known; did you mean 'widths'"):
         named_space(BASE, SHAPE, "width")
-    assert set(SPACES) == {"widths", "operations", "cells"}
+    assert set(SPACES) == {"widths", "operations", "cells", "subnets"}
