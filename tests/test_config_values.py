@@ -37,6 +37,7 @@ ACCEPTED = [
     ([0, 1.5, HUGE], "callbacks.variational_training.gamma"),
     ([None], "callbacks.search_progress method.callbacks.channel_rescaling"),
     ([None, 0], "data.augment.crop data.augment.cutout"),
+    ([None], "data.augment.randaugment data.augment.cutmix"),
     ([None, HUGE], "data.limit method.max_width trainer.limit_train_batches trainer.limit_val_batches"),
     ([None, HUGE], "trainer.limit_test_batches"),
     ([HUGE], "retrain.repeats data.eval_batch_size method.trials method.epochs_per_trial epochs"),

@@ -1,4 +1,4 @@
-"""The search of ENCAS-joint: MO-GOMEA over joint rows, on what a surrogate predicts of them."""
+"""The search of ENCAS-joint: over joint rows, by MO-GOMEA, on what a surrogate predicts of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from src.evolution.budget import UniqueEvaluations
 from src.evolution.joint_surrogate import JointSurrogate
 from src.evolution.mo_gomea import mo_gomea
+from src.evolution.reference_survival import survivors
 
 
 def propose_joint(
@@ -17,9 +18,11 @@ def propose_joint(
     seed: int,
     evaluations: int = 10_000,
     start: NDArray | None = None,
+    count: int | None = None,
+    search: Callable = mo_gomea,
     report: Callable[[int], None] | None = None,
 ) -> tuple[NDArray, NDArray]:
-    """The joint rows that nothing else found dominates, by predicted error and average MACs.
+    """Joint rows that are good by predicted error and average MACs: those that nothing else found dominates, or more.
 
     Args:
         surrogate: fitted.
@@ -29,10 +32,14 @@ def propose_joint(
         evaluations: different canonical rows that are predicted, at most.
         start: (n, d) rows that enter the archive before the search and count as evaluations: it draws on them when
             it is at a standstill. None: none, as published.
+        count: how many of all rows predicted are returned, chosen by front after front and reference directions
+            (`survivors`): fronts of a surrogate may have few rows. None: those of the first front.
+        search: called with unique evaluations, alphabet, seed and report: mo_gomea or, for comparison, nsga2 or
+            random_rows, or one of them with more arguments bound to it.
         report: called after every batch with the number of rows predicted.
 
     Returns:
-        rows int64 (F, d), canonical, and their predicted objectives float64 (F, 2), by increasing error.
+        rows int64 (F, d), canonical, and their predicted objectives float64 (F, 2).
     """
     layout = surrogate.layout
 
@@ -44,5 +51,8 @@ def propose_joint(
     asked = UniqueEvaluations(objectives, evaluations, lambda rows: layout.canonical(rows, canonicals))
     if start is not None and len(start):
         asked(start)
-    mo_gomea(asked, layout.alphabet, seed, report=None if report is None else lambda: report(asked.used))
-    return asked.archive.rows, asked.archive.objectives
+    search(asked, layout.alphabet, seed, report=None if report is None else lambda: report(asked.used))
+    if count is None:
+        return asked.archive.rows, asked.archive.objectives
+    kept = survivors(asked.objectives, count, seed)
+    return asked.rows[kept], asked.objectives[kept]

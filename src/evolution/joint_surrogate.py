@@ -25,16 +25,27 @@ class JointSurrogate:
         members: of each ensemble.
         eta: see RBFEnsemble.
         seed: of the ensembles' draws; keyed by the caller.
+        subsets: whether the second and the third ensemble, too, have members that look at random subsets of the 3 K
+            inputs, as in the original. Otherwise all look at as many as are independent of each other: of so few inputs
+            none can well be spared.
     """
 
-    def __init__(self, layout: JointRows, members: int = 500, eta: float = 1e-6, seed: int = 0) -> None:
+    def __init__(
+        self,
+        layout: JointRows,
+        members: int = 500,
+        eta: float = 1e-6,
+        seed: int = 0,
+        subsets: bool = True,
+    ) -> None:
         self.layout = layout
         seeds = np.random.SeedSequence(seed).generate_state(layout.nets + 2).tolist()
         self.nets = [
             RBFEnsemble(alphabet, members, eta, own) for alphabet, own in zip(layout.alphabets, seeds, strict=False)
         ]
         scaled = np.ones(3 * layout.nets)
-        self.error, self.cost = (RBFEnsemble(scaled, members, eta, own) for own in seeds[layout.nets :])
+        least = 1 if subsets else len(scaled)
+        self.error, self.cost = (RBFEnsemble(scaled, members, eta, own, least) for own in seeds[layout.nets :])
         self._known: list[dict[bytes, float]] = []
 
     def fit(

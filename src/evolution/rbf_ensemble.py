@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from src.errors import check_whole
+from src.evolution.coarse_threads import spread
 from src.evolution.rbf_members import draw_members
 
 _SOLVED = 2**22  # numbers in the systems that are solved at once, 32 MB
@@ -45,14 +46,22 @@ class RBFEnsemble:
     Args:
         alphabet: (d,) how many values each gene has. Rows are divided by it (the original's bounds of the unit box);
             numbers that are no genes may be given too, scaled to 0..1, with 1 for each in the alphabet.
-        members: interpolants in the ensemble. With 1,000 as with 100 the median is hardly different.
+        members: interpolants in the ensemble.
         eta: added to the diagonal, as in the original: the interpolant all but passes through the values.
         seed: of the genes of the members; keyed by the caller.
+        smallest: genes of a member at least, as far as the rows allow; 1 in the original.
     """
 
-    def __init__(self, alphabet: Sequence[int], members: int = 500, eta: float = 1e-6, seed: int = 0) -> None:
+    def __init__(
+        self,
+        alphabet: Sequence[int],
+        members: int = 500,
+        eta: float = 1e-6,
+        seed: int = 0,
+        smallest: int = 1,
+    ) -> None:
         self.alphabet = np.asarray(alphabet, dtype=np.float64)
-        self.members, self.eta, self.seed = check_whole("members", members, 1), eta, seed
+        self.members, self.eta, self.seed, self.smallest = check_whole("members", members, 1), eta, seed, smallest
         self._groups: list[_Members] = []
         self._places = np.empty(0, dtype=np.int64)  # of each member among those fitted, group after group
         self._constant = np.nan
@@ -69,15 +78,13 @@ class RBFEnsemble:
         points, values = self._scaled(rows), np.asarray(values, dtype=np.float64)
         if not len(values) or len(points) != len(values) or not np.isfinite(values).all():
             raise ValueError(f"{len(points)} rows need as many finite values, at least one; got {values}")
-        genes, first = draw_members(points, self.members, np.random.default_rng(self.seed))
+        genes, first = draw_members(points, self.members, np.random.default_rng(self.seed), self.smallest)
         self._constant = float(np.median(values))
         # with few genes members are often the same
         genes, places, same = np.unique(genes, axis=0, return_index=True, return_inverse=True)
         first, groups = first[places], _alike(first[places].sum(1), genes.sum(1))
-        self._groups = [
-            _fitted(torch.from_numpy(points), torch.from_numpy(values), genes[some], first[some], self.eta)
-            for some in groups
-        ]
+        points, values = torch.from_numpy(points), torch.from_numpy(values)
+        self._groups = spread(lambda some: _fitted(points, values, genes[some], first[some], self.eta), groups)
         self._places = np.argsort(np.concatenate([np.empty(0, dtype=np.int64), *groups]))[same]
         return self
 
@@ -95,16 +102,15 @@ class RBFEnsemble:
         """
         points = torch.from_numpy(self._scaled(rows))
         found = torch.empty(sum(len(group.genes) for group in self._groups), len(points), dtype=torch.float64)
-        line = 0
+        tasks, line = [], 0
         for group in self._groups:
-            step = max(1, _PREDICTED // group.cubic.shape[1])
-            many = max(1, step // max(1, len(points)))  # members at once: few rows need not go member by member
+            # few rows need not go member by member
+            many = max(1, _PREDICTED // (max(1, len(points)) * group.cubic.shape[1]))
             for start in range(0, len(group.genes), many):
                 some = _Members(*(part[start : start + many] for part in group))
-                for place in range(0, len(points), step):
-                    part = points[place : place + step]
-                    found[line : line + len(some.genes), place : place + len(part)] = _values(some, part)
+                tasks.append((some, found[line : line + len(some.genes)]))
                 line += len(some.genes)
+        spread(lambda task: _predict_into(*task, points), tasks)
         return found.numpy()[self._places]
 
     def _scaled(self, rows: NDArray) -> NDArray:
@@ -155,6 +161,13 @@ def _fitted(points: Tensor, values: Tensor, genes: NDArray, first: NDArray, eta:
     solution, failed = torch.linalg.solve_ex(system, right)
     solution[failed != 0] = torch.nan
     return _Members(places, used, centres, solution[:, tail:], solution[:, 1:tail], solution[:, 0])
+
+
+def _predict_into(members: _Members, found: Tensor, points: Tensor) -> None:
+    """Puts the predictions of points (B, d) into found (G, B), as many points at a time as fit into a cache."""
+    step = max(1, _PREDICTED // members.cubic[..., 0].numel())
+    for start in range(0, len(points), step):
+        found[:, start : start + step] = _values(members, points[start : start + step])
 
 
 def _values(members: _Members, points: Tensor) -> Tensor:

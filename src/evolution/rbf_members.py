@@ -6,7 +6,12 @@ from numpy.typing import NDArray
 _SINGULAR = 1e-10  # least eigenvalue of the correlations of genes that count as independent of each other
 
 
-def draw_members(points: NDArray, members: int, generator: np.random.Generator) -> tuple[NDArray, NDArray]:
+def draw_members(
+    points: NDArray,
+    members: int,
+    generator: np.random.Generator,
+    smallest: int = 1,
+) -> tuple[NDArray, NDArray]:
     """Draws for every member a random number of genes, then which ones, again until a linear tail can be fitted.
 
     That is: there are more distinct rows than genes, as in the original. Besides, no gene is drawn that is the same in
@@ -15,6 +20,7 @@ def draw_members(points: NDArray, members: int, generator: np.random.Generator) 
     Args:
         points: (n, d) numbers.
         members: M, how many.
+        smallest: genes of a member at least; fewer where the rows do not allow that many.
 
     Returns:
         genes, bool (M, d); first, bool (M, n): the first row of each set of rows that are equal in the member's genes.
@@ -31,8 +37,9 @@ def draw_members(points: NDArray, members: int, generator: np.random.Generator) 
     # a random linear function of the codes, modulo 2^64, tells rows apart: two of them meet by chance in 2^-60 or so
     keys = generator.integers(1, 2**64 - 1, size=len(varied), dtype=np.uint64)
     marks = codes[:, varied].astype(np.uint64) * keys
+    smallest = min(smallest, len(varied))
     while len(genes) < members:
-        counts = generator.integers(1, len(varied) + 1, size=members)
+        counts = generator.integers(smallest, len(varied) + 1, size=members)
         drawn = generator.random((members, len(varied))).argsort(1).argsort(1) < counts[:, None]
         there = _first(drawn.astype(np.uint64) @ marks.T)
         good = there.sum(1) > counts
@@ -41,6 +48,8 @@ def draw_members(points: NDArray, members: int, generator: np.random.Generator) 
         wide = np.zeros((int(good.sum()), points.shape[1]), dtype=bool)
         wide[:, varied] = drawn[good]
         genes, first = np.concatenate([genes, wide]), np.concatenate([first, there[good]])
+        if not good.any():
+            smallest = max(1, smallest - 1)
     return genes[:members], first[:members]
 
 

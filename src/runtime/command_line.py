@@ -272,6 +272,8 @@ def _check_values(config: DictConfig, filled_later: set[str]) -> None:
     with read_write(task), open_dict(task):
         del task["hydra"]
     missing = [key for key in missing_keys(task) if key not in filled_later]
+    if missing and missing[0] == "pipeline.stage":
+        raise UserError("this experiment has several stages, the jobs of a multirun: add -m, or give one by stage=...")
     if missing:
         raise UserError(f"{missing[0]} has no value: give it as {missing[0]}=...")
     try:

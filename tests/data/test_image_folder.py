@@ -187,7 +187,10 @@ def test_a_damaged_image_is_named_in_one_sentence(tmp_path, workers):
         ({"image_size": None}, r"needs data\.image_size"),
         ({"eval_resize": 15}, r"data\.eval_resize=15 .* from 16"),
         ({"num_workers": -1}, r"data\.num_workers=-1"),
-        ({"augment": {"crop": 4}}, r"data\.augment\.crop is not known; allowed: flip, jitter, scale"),
+        (
+            {"augment": {"crop": 4}},
+            r"data\.augment\.crop is not known; allowed: cutmix, flip, jitter, randaugment, scale",
+        ),
         ({"augment": {"scale": [0, 1]}}, r"data\.augment\.scale=\[0, 1\] is not allowed"),
         ({"augment": {"scale": 0.5}}, r"data\.augment\.scale=0\.5 is not allowed"),
         ({"augment": {"jitter": [0.4, 0.4]}}, r"data\.augment\.jitter=\[0\.4, 0\.4\] is not allowed"),

@@ -90,7 +90,8 @@ def planned_sweep(
 
     Raises:
         UserError: the folder holds results and this is no resumed multirun; an interval for a sweeper that tries lists;
-            one that would look for the worst network; a start by torchrun, whose ranks would each run all jobs.
+            one that would look for the worst network; a start by torchrun, whose ranks would each run all jobs; a
+            pipeline whose jobs would not wait for each other.
     """
     resumed = os.environ.get(RESUMED) == "1"
     folder = os.path.abspath(folder)
@@ -140,6 +141,12 @@ def _check(folder: Path, config: DictConfig, environment: Mapping[str, str], res
         raise UserError(
             "hydra.sweeper.direction must be minimize, for the validation error, or [minimize,minimize], for error and"
             " MACs"
+        )
+    launcher = str(config.hydra.launcher.get("_target_")).rpartition(".")[2]
+    if config.get("pipeline") and launcher != "BasicLauncher":
+        raise UserError(
+            f"hydra/launcher ({launcher}) may start several jobs at once, and those of this experiment need what the "
+            "earlier ones have found: leave it out"
         )
     if resumed:
         return
