@@ -78,8 +78,9 @@ class JointProposals:
             [space.canonical for space in module.spaces],
             seed,
             self.evaluations,
-            rows if self.start else None,
-            lambda _: check(),
+            start=rows if self.start else None,
+            count=count,
+            report=lambda _: check(),
         )
         candidates = np.concatenate([found, rows]) if self.with_archive else found
         _, first = np.unique(candidates, axis=0, return_index=True)
