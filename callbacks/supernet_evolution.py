@@ -6,6 +6,8 @@ fitted to it, and 10,000 predictions: seconds.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -92,7 +94,25 @@ class SupernetEvolution(pl.Callback):
             raise SIGTERMException
 
     def _save(self, trainer: pl.Trainer, pl_module: SubnetEvolution) -> None:
-        for callback in trainer.callbacks:
-            if isinstance(callback, RunCheckpoint):
-                callback.save(trainer, pl_module)
+        with _as_at_epoch_end(trainer):
+            for callback in trainer.callbacks:
+                if isinstance(callback, RunCheckpoint):
+                    callback.save(trainer, pl_module)
         self._saved = time.monotonic()
+
+
+@contextmanager
+def _as_at_epoch_end(trainer: pl.Trainer) -> Iterator[None]:
+    """A checkpoint of the start of an epoch becomes one of the end of the epoch before.
+
+    Lightning, going on from the start of an epoch, holds its batches for done, and would skip them.
+    """
+    progress = trainer.fit_loop.epoch_progress
+    counts = (progress.total, progress.current) if progress.current.completed else ()
+    for count in counts:
+        count.ready, count.completed = count.ready - 1, count.completed - 1
+    try:
+        yield
+    finally:
+        for count in counts:
+            count.ready, count.completed = count.ready + 1, count.completed + 1
