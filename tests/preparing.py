@@ -16,6 +16,7 @@ from src.methods.cell_search import CellSearch
 from src.methods.encas import ENCAS
 from src.methods.operation_search import OperationSearch
 from src.methods.search_module import SearchModule
+from src.methods.subnet_training import SubnetTraining
 from src.methods.training_module import TrainingModule
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -66,6 +67,7 @@ def begin(script: str, config: DictConfig, folder: Path, searched: bool = False,
             patch.object(CafeNet, "training_step", _begun),
             patch.object(OperationSearch, "training_step", _begun_with_a_path),
             patch.object(CellSearch, "training_step", _begun_with_gates),
+            patch.object(SubnetTraining, "training_step", _begun_with_a_subnet),
             patch.object(ENCAS, "store", _stored),
             patch.object(digits, "load_digits", _kept),
         ):
@@ -93,6 +95,12 @@ def _begun_with_a_path(module: OperationSearch, batch, index: int) -> None:
 def _begun_with_gates(module: CellSearch, batch, index: int) -> None:
     images, targets = batch
     module.task.loss(module(images, *module.gate_values(len(images))), targets)
+    raise Trained
+
+
+def _begun_with_a_subnet(module: SubnetTraining, batch, index: int) -> None:
+    images, targets = batch
+    module.task.loss(module(images, *module.call_of(*module.trained_subnet(index))), targets)
     raise Trained
 
 

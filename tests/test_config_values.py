@@ -203,6 +203,24 @@ OTHER_METHODS = {
         ([HUGE], "evaluations latency_repeats"),
         ([[1, 2]], "reference"),
     ],
+    "nat": [
+        ([None], "max_macs pretrained supernet reference"),
+        ([HUGE, 1.5], "max_macs"),
+        ([0], "warmup_epochs warmup_largest warmup_smallest swa_iterations crossover mutation mutation_eta survivors"),
+        ([1.5, HUGE], "mutation_eta"),
+        ([True], "from_scratch with_archive"),
+        ([HUGE], "warmup_epochs iterations epochs swa_iterations surrogate_members surrogate_evaluations population"),
+        ([HUGE], "calibration_images"),
+        ([[1, 2]], "reference"),
+    ],
+    "encas_joint": [
+        ([None], "reference"),
+        ([0], "warmup_largest warmup_smallest swa_iterations survivors mutation elite"),
+        ([True], "with_archive start_with_archive surrogate_subsets"),
+        ([HUGE], "warmup_epochs iterations epochs swa_iterations surrogate_members surrogate_evaluations"),
+        ([HUGE], "calibration_images"),
+        ([[1, 2]], "reference"),
+    ],
     "hournas": [
         ([0], "tolerance stage1.epochs stage2.epochs stage2.beta arch.lr arch.weight_decay arch.start_epoch"),
         ([0], "proposal.proposals proposal.entropy proposal.least_hits"),
@@ -223,7 +241,7 @@ def needs(method: str, folder) -> list[str]:
     small = ("model=mobile_digits", "model.stem=[4,1]", "model.stages=[[4,2,2]]", "model.head=4")
     cells = ("model=darts_digits", "model.channels=2", "method.space.nodes=1", "method.cells.layers=2")
     cells = (*cells, "method.space.operations=[skip_connect,max_pool_3x3]")
-    known = {"hournas": [*small, "method.proposal.steps=2"], "vinnas": cells, "darts": cells}
+    known = {"nat": ["model=elastic_tiny"], "hournas": [*small, "method.proposal.steps=2"], "vinnas": cells, "darts": cells}
     return list(known.get(method, []))
 
 

@@ -26,6 +26,7 @@ from src.reporting.candidates import Candidate, pareto_front
 from src.reporting.hypervolume import hypervolume
 
 SUPERNET = "supernet.pt"  # in the run folder: the weights of the super-nets, as the front has them
+MOST_ROWS = 100_000  # of an archive, each of which is evaluated
 _REFERENCE_ROOM = 1.01
 
 
@@ -55,8 +56,8 @@ class SubnetEvolution(SubnetTraining):
         reference: Sequence[float] | None = None,
         **settings,
     ) -> None:
-        self.doe = check_whole("method.doe", doe, 3)
-        self.archive_size = check_whole("method.archive", archive, 3)
+        self.doe = check_whole("method.doe", doe, 3, MOST_ROWS)
+        self.archive_size = check_whole("method.archive", archive, 3, MOST_ROWS)
         self.swa_iterations = check_whole("method.swa_iterations", swa_iterations, 0)
         self.given_reference = checked_reference(reference, "MACs")
         super().__init__(*args, **settings)
