@@ -44,6 +44,7 @@ class SubnetEvolution(SearchModule):
     Args:
         spaces: of the super-nets, K of them.
         iterations, epochs, warmup_epochs, lr_schedule: as `EvolutionSchedule` has them.
+        iteration_lr: the learning rate of the iterations as a share of that of the warm-up.
         doe: rows of the first archive, the largest and the smallest among them.
         archive: rows of each later one.
         warmup_largest, warmup_smallest: shares of the warm-up's steps that train these; the others random sub-nets.
@@ -69,6 +70,7 @@ class SubnetEvolution(SearchModule):
         epochs: int = 5,
         warmup_epochs: int = 0,
         lr_schedule: str = "restart",
+        iteration_lr: float = 1.0,
         doe: int = 300,
         archive: int = 300,
         warmup_largest: float = 0.25,
@@ -81,6 +83,7 @@ class SubnetEvolution(SearchModule):
     ) -> None:
         self.spaces = list(spaces)
         self.plan = EvolutionSchedule(len(self.spaces), warmup_epochs, iterations, epochs, lr_schedule)
+        self.iteration_lr = check_range("method.iteration_lr", iteration_lr, 0, 1e3)
         self.doe = check_whole("method.doe", doe, 3)
         self.archive_size = check_whole("method.archive", archive, 3)
         self.warmup_shares = (
@@ -164,6 +167,23 @@ class SubnetEvolution(SearchModule):
         return self.current_epoch + self._between_phases
 
     _between_phases = 0
+
+    def configure_optimizers(self):
+        """With the rate of the iterations, once the warm-up is over."""
+        plain, phases = self.optimizer, self.plan.phases
+        share = self.iteration_lr if phases and self.plan.phase(self._schedule_epoch).iteration >= 0 else 1.0
+
+        def scaled(groups: list[dict]) -> torch.optim.Optimizer:
+            optimizer = plain(groups)
+            for group in optimizer.param_groups:
+                group["lr"] *= share
+            return optimizer
+
+        self.optimizer = scaled
+        try:
+            return super().configure_optimizers()
+        finally:
+            self.optimizer = plain
 
     def phase_of_today(self) -> Phase:
         return self.plan.phase(self.current_epoch)
