@@ -6,7 +6,8 @@ fitted to it, and 10,000 predictions: seconds.
 """
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -15,7 +16,7 @@ from callbacks.run_checkpoint import RunCheckpoint
 from src.errors import UserError, check_text
 from src.methods.subnet_evolution import SubnetEvolution
 from src.runtime.ranks.agreement import gathered
-from src.runtime.ranks.alone import Stop, done_by_first
+from src.runtime.ranks.alone import done_by_first
 from src.runtime.ranks.sharding import sharded_map
 
 _TOGETHER = 4  # rows a process evaluates until the ranks tell each other
@@ -25,8 +26,8 @@ _SAVE_EVERY = 60.0  # seconds
 class SupernetEvolution(pl.Callback):
     """Runs at the end of each iteration, before the next one trains.
 
-    Its state lies in the module: the archive, its candidates, the measures of all iterations. A resumed search goes on
-    within an archive.
+    Its state lies in the module: the archive, its candidates, the measures of all iterations. A resumed search of
+    method=nat goes on within an archive; method=encas_joint, whose cascades need all outputs at once, begins it again.
 
     Args:
         folder: the run folder, where the weights of super-nets and front are kept.
@@ -48,23 +49,25 @@ class SupernetEvolution(pl.Callback):
         self._saved = time.monotonic()
         while pl_module.evaluation_due():
             self._evaluate(trainer, pl_module)
-            if pl_module.final or pl_module.note_iteration(trainer):
+            pl_module.note_iteration(trainer)
+            if pl_module.next_wanted():
+                self._propose(trainer, pl_module)
+            elif not pl_module.take_average():
                 pl_module.keep(self.folder)
                 pl_module.end_search()
                 return
-            if pl_module.final:
-                continue
-            pl_module.take_archive(
-                done_by_first(
-                    trainer, lambda stop: self._proposed(pl_module, stop), lambda: self._told(trainer, pl_module)
-                )
-            )
 
-    def _proposed(self, pl_module: SubnetEvolution, stop: Stop) -> Any:
-        return pl_module.proposed(stop.check)
+    def _propose(self, trainer: pl.Trainer, pl_module: SubnetEvolution) -> None:
+        found = done_by_first(
+            trainer,
+            lambda stop: pl_module.proposed(stop.check),
+            lambda: self._told(trainer, pl_module),
+            lambda: self._save(trainer, pl_module),
+        )
+        pl_module.take_archive(found)
 
     def _told(self, trainer: pl.Trainer, pl_module: SubnetEvolution) -> bool:
-        """On rank 0: brings the progress bar up to date; there is nothing to save."""
+        """On rank 0: brings the progress bar up to date. It is never time to save: a proposal takes seconds."""
         for callback in trainer.callbacks:
             if hasattr(callback, "on_search_progress"):
                 callback.on_search_progress(trainer, pl_module)
@@ -86,9 +89,30 @@ class SupernetEvolution(pl.Callback):
         trainer._signal_connector.agree()
         due = any(gathered(time.monotonic() - self._saved > _SAVE_EVERY))  # clocks differ
         if trainer.received_sigterm or due:
+            self._save(trainer, pl_module)
+        if trainer.received_sigterm:
+            raise SIGTERMException
+
+    def _save(self, trainer: pl.Trainer, pl_module: SubnetEvolution) -> None:
+        with _as_at_epoch_end(trainer):
             for callback in trainer.callbacks:
                 if isinstance(callback, RunCheckpoint):
                     callback.save(trainer, pl_module)
-            self._saved = time.monotonic()
-        if trainer.received_sigterm:
-            raise SIGTERMException
+        self._saved = time.monotonic()
+
+
+@contextmanager
+def _as_at_epoch_end(trainer: pl.Trainer) -> Iterator[None]:
+    """A checkpoint of the start of an epoch becomes one of the end of the epoch before.
+
+    Lightning, going on from the start of an epoch, holds its batches for done, and would skip them.
+    """
+    progress = trainer.fit_loop.epoch_progress
+    counts = (progress.total, progress.current) if progress.current.completed else ()
+    for count in counts:
+        count.ready, count.completed = count.ready - 1, count.completed - 1
+    try:
+        yield
+    finally:
+        for count in counts:
+            count.ready, count.completed = count.ready + 1, count.completed + 1

@@ -85,16 +85,17 @@ class JointProposals:
         macs = module.macs_per_net(rows)
         surrogate = JointSurrogate(module.layout, members=self.members, seed=seed, subsets=self.subsets)
         surrogate.fit(rows, net_errors, values[:, 0], macs, values[:, 1])
+        gomea = partial(mo_gomea, variation=Variation(self.mutation, self.elite))
         found, _ = propose_joint(
             surrogate,
             [space.macs_of for space in module.spaces],
             [space.canonical for space in module.spaces],
             seed,
             self.evaluations,
-            rows if self.start else None,
-            count,
-            nsga2 if self.searcher == "nsga2" else partial(mo_gomea, variation=Variation(self.mutation, self.elite)),
-            lambda _: check(),
+            start=rows if self.start else None,
+            count=count,
+            search=nsga2 if self.searcher == "nsga2" else gomea,
+            report=lambda _: check(),
         )
         candidates = np.concatenate([found, rows]) if self.with_archive else found
         _, first = np.unique(candidates, axis=0, return_index=True)

@@ -1,8 +1,7 @@
 """Super-nets whose sub-nets evolve while their weights are trained (NAT, as ENCAS reproduces it: arXiv 2203.00888).
 
 Lu et al. 2021, Neural Architecture Transfer (https://arxiv.org/abs/2005.05859): train the shared weights on an archive
-of sub-nets only, evaluate the archive, propose a better one, and so on. One sub-net is trained in each step, without
-sandwich rule and distillation.
+of sub-nets only, evaluate the archive, propose a better one, and so on.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,117 +10,68 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
+from torch import Tensor
 
-from src.errors import UserError, check_choice, check_range, check_whole
+from src.errors import check_whole
 from src.evolution.budget import keys
 from src.evolution.rank_measures import rank_measures
 from src.methods.evolution_report import evolution_figures
-from src.methods.evolution_schedule import EvolutionSchedule, Phase
+from src.methods.evolution_schedule import Phase
 from src.methods.hypervolume_reference import checked_reference
-from src.methods.search_module import SearchModule
-from src.methods.slices import outputs_in_slices, sliced
 from src.methods.subnet_results import KeptNetwork
+from src.methods.subnet_training import SubnetTraining
 from src.methods.weight_average import WeightAverage
 from src.reporting.candidates import Candidate, pareto_front
 from src.reporting.hypervolume import hypervolume
-from src.runtime.seeds import keyed_seed
-from src.spaces.subnet_space import SubnetSpace
 
-SAMPLINGS = ("archive", "marginals")
 SUPERNET = "supernet.pt"  # in the run folder: the weights of the super-nets, as the front has them
 _REFERENCE_ROOM = 1.01
 
 
-class SubnetEvolution(SearchModule):
-    """Trains sub-nets of K super-nets by turns; a callback evaluates archives of rows and proposes the next ones.
+class SubnetEvolution(SubnetTraining):
+    """A callback evaluates archives of rows and proposes the next ones; between them the weights are trained.
 
     A row stands for what is searched; `subnet_rows` says which sub-net of each super-net it holds.
 
     Args:
-        spaces: of the super-nets, K of them.
-        iterations, epochs, warmup_epochs, lr_schedule: as `EvolutionSchedule` has them.
-        iteration_lr: the learning rate of the iterations as a share of that of the warm-up.
         doe: rows of the first archive, the largest and the smallest among them.
         archive: rows of each later one.
-        warmup_largest, warmup_smallest: shares of the warm-up's steps that train these; the others random sub-nets.
-        sampling: which sub-net a step trains: one of the archive, or a row of genes that are drawn each from a row of
-            the archive ("marginals").
         swa_iterations: the weights at the end of so many last iterations are averaged; 0: those of the last one stay.
-        calibration_images: of the training part, from which each sub-net takes its statistics of batch norms.
         reference: [error in percent, MACs] up to which hypervolume is measured; None: the error of guessing, and 1.01
             times the MACs of the largest.
-        base, input_shape, settings: as `SearchModule` has them.
+        settings: as `SubnetTraining` has them.
     """
 
-    unused_parameters = True
     many_candidates = True
     candidates_take_epochs = False
 
     def __init__(
         self,
-        base: dict[str, Any],
-        input_shape: tuple[int, int, int],
-        spaces: Sequence[SubnetSpace],
-        iterations: int = 30,
-        epochs: int = 5,
-        warmup_epochs: int = 0,
-        lr_schedule: str = "restart",
-        iteration_lr: float = 1.0,
+        *args,
         doe: int = 300,
         archive: int = 300,
-        warmup_largest: float = 0.25,
-        warmup_smallest: float = 0.25,
-        sampling: str = "archive",
         swa_iterations: int = 20,
-        calibration_images: int = 2000,
         reference: Sequence[float] | None = None,
         **settings,
     ) -> None:
-        self.spaces = list(spaces)
-        self.plan = EvolutionSchedule(len(self.spaces), warmup_epochs, iterations, epochs, lr_schedule)
-        self.iteration_lr = check_range("method.iteration_lr", iteration_lr, 0, 1e3)
         self.doe = check_whole("method.doe", doe, 3)
         self.archive_size = check_whole("method.archive", archive, 3)
-        self.warmup_shares = (
-            check_range("method.warmup_largest", warmup_largest, 0, 1),
-            check_range("method.warmup_smallest", warmup_smallest, 0, 1),
-        )
-        if sum(self.warmup_shares) > 1:
-            raise UserError(
-                f"method.warmup_largest={warmup_largest} and method.warmup_smallest={warmup_smallest} are not allowed; "
-                "they are shares of all steps, and must come to 1 at most"
-            )
-        self.sampling = check_choice("method.sampling", sampling, SAMPLINGS)
         self.swa_iterations = check_whole("method.swa_iterations", swa_iterations, 0)
-        self.calibration_images = check_whole("method.calibration_images", calibration_images, 2)
         self.given_reference = checked_reference(reference, "MACs")
-        super().__init__(base, input_shape, **settings)
-        self.archive = self.first_archive()  # (n, d) int64: what is trained, and evaluated next
-        self.iteration = 0  # archives that were evaluated
-        self.measures: list[dict[str, float]] = []  # of each of them
+        super().__init__(*args, **settings)
+        self.archive = self.first_archive()  # trained, and evaluated next
+        self.iteration = 0  # the number of this archive; in the end that of all of them
+        self.measures: list[dict[str, float]] = []  # of each archive that was evaluated
         self.predicted: list[float] = []  # errors of the archive, as the surrogate has them
         self.compared: tuple[list[float], list[float]] = ([], [])  # errors of the last such archive, and as measured
-        self.final = False  # whether the weights are those that stay
+        self.final = False  # whether the weights are averaged ones, and stay
         self.average = WeightAverage()
-        self._calibration: list[Tensor] | None = None
-        self._validated: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no part of this module
 
     # what a method with rows of its own says
 
     def first_archive(self) -> NDArray:
         """The rows (doe, d) of iteration 0."""
-        raise NotImplementedError
-
-    def subnet_rows(self, rows: NDArray) -> list[NDArray]:
-        """Of rows (n, d) the sub-net of each super-net: K arrays (n, d_k)."""
-        raise NotImplementedError
-
-    def supernet(self, number: int) -> nn.Module:
-        """A super-net."""
         raise NotImplementedError
 
     def known_rows(self, candidates: Sequence[Candidate]) -> NDArray:
@@ -151,131 +101,6 @@ class SubnetEvolution(SearchModule):
         """Keeps the weights of the front, and the super-nets, in the run folder; call it on all ranks."""
         raise NotImplementedError
 
-    # training
-
-    @property
-    def epochs(self) -> int:
-        """Of training in all."""
-        return self.plan.total
-
-    def schedule_epochs(self) -> int:
-        return max(1, self.plan.schedule_epochs(self._schedule_epoch))
-
-    @property
-    def _schedule_epoch(self) -> int:
-        """The epoch that the optimizer of today begins with or is in: after the last one of a phase, the next."""
-        return self.current_epoch + self._between_phases
-
-    _between_phases = 0
-
-    def configure_optimizers(self):
-        """With the rate of the iterations, once the warm-up is over."""
-        plain, phases = self.optimizer, self.plan.phases
-        share = self.iteration_lr if phases and self.plan.phase(self._schedule_epoch).iteration >= 0 else 1.0
-
-        def scaled(groups: list[dict]) -> torch.optim.Optimizer:
-            optimizer = plain(groups)
-            for group in optimizer.param_groups:
-                group["lr"] *= share
-            return optimizer
-
-        self.optimizer = scaled
-        try:
-            return super().configure_optimizers()
-        finally:
-            self.optimizer = plain
-
-    def phase_of_today(self) -> Phase:
-        return self.plan.phase(self.current_epoch)
-
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        images, targets = batch
-        number, row = self.trained_subnet(self.trainer.global_step)
-        loss = self.task.loss(self(images, *self.call_of(number, row)), targets)
-        self._add_loss("train", loss, len(images))
-        return loss
-
-    def call_of(self, number: int, row: NDArray) -> tuple:
-        """What the network is told beside the images, to run a sub-net."""
-        return (self.spaces[number].genotype(row),)
-
-    def trained_subnet(self, step: int) -> tuple[int, NDArray]:
-        """Which super-net, and which sub-net (d_k,) of it, an optimizer step trains; keyed by (seed, step)."""
-        generator = np.random.default_rng(keyed_seed(self.seed, "subnet", step))
-        phase = self.phase_of_today()
-        space = self.spaces[phase.supernet]
-        if phase.iteration < 0:
-            draw, (largest, smallest) = generator.random(), self.warmup_shares
-            if draw < largest + smallest:
-                return phase.supernet, space.largest if draw < largest else space.smallest
-            return phase.supernet, space.uniform(1, generator)[0]
-        rows = self.subnet_rows(self.archive)[phase.supernet]
-        if self.sampling == "archive":
-            return phase.supernet, rows[generator.integers(len(rows))]
-        genes = rows[generator.integers(len(rows), size=rows.shape[1]), np.arange(rows.shape[1])]
-        return phase.supernet, space.canonical(genes[None])[0]
-
-    def on_train_epoch_end(self) -> None:
-        if self.current_epoch >= self.plan.total:  # nothing was trained
-            return
-        super().on_train_epoch_end()
-        if self.plan.restarts(self.current_epoch):
-            self._between_phases = 1
-            try:
-                self.replace_network(self.network, self.config)
-            finally:
-                self._between_phases = 0
-
-    # what a sub-net is worth
-
-    def calibration_batches(self) -> list[Tensor]:
-        """Images of the training part, the same on all ranks."""
-        if self._calibration is None:
-            batches = self.trainer.datamodule.calibration_batches(self.calibration_images)
-            self._calibration = [part for images, _ in batches for part in sliced(self._laid_out(images))]
-        return self._calibration
-
-    def calibrated(self, number: int, row: NDArray) -> nn.Module:
-        """The stand-alone sub-net (d_k,) of a super-net, with its weights and statistics of batch norms of its own.
-
-        The new statistics are means over the calibration batches (section 1.4).
-        """
-        network = self.supernet(number).extracted(self.spaces[number].genotype(row)).to(self.device)
-        if self.channels_last:
-            network = network.to(memory_format=torch.channels_last)
-        with self.trainer.precision_plugin.forward_context():
-            update_bn(self.calibration_batches(), network, device=self.device)
-        return network.eval()
-
-    @torch.no_grad()
-    def outputs_of(self, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], float]:
-        """What `network` says of each batch, and its error in percent; on this process alone."""
-        metrics, outputs = self.task.metrics(sync_on_compute=False).to(self.device), []
-        for images, targets in batches:
-            with self.trainer.precision_plugin.forward_context():
-                outputs.append(outputs_in_slices(network, self._laid_out(images)))
-            metrics.update(outputs[-1], targets)
-        return outputs, float(metrics.compute()["error"])
-
-    def _laid_out(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
-
-    # validation: the largest sub-net of the super-net that is trained
-
-    def on_validation_start(self) -> None:
-        number = self.phase_of_today().supernet if self.plan.phases else 0
-        self._validated = (self.calibrated(number, self.spaces[number].largest),)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        images, targets = batch
-        outputs = outputs_in_slices(self._validated[0], self._laid_out(images))
-        self._add_loss("val", self.task.loss(outputs, targets), len(images))
-        self.val_metrics.update(outputs, targets)
-
-    def on_validation_epoch_end(self) -> None:
-        super().on_validation_epoch_end()
-        self._validated = ()
-
     # archives, for the callback
 
     def evaluation_due(self) -> bool:
@@ -294,27 +119,40 @@ class SubnetEvolution(SearchModule):
                 c if c.extra["iteration"] == today or c.outdated else replace(c, outdated=True) for c in self.candidates
             ]
 
-    def note_iteration(self, trainer: pl.Trainer) -> bool:
-        """Takes stock of an iteration whose archive has been evaluated; whether the search has ended by it."""
+    def note_iteration(self, trainer: pl.Trainer) -> None:
+        """Takes stock of an archive that has been evaluated; a second time, in a resumed search, it does nothing."""
+        if self.final or len(self.measures) > self.iteration:
+            return
         measure = {"iteration": self.iteration, "hypervolume": self.front_volume(), "evaluations": len(self.candidates)}
         if self.predicted:
             measured = self.measured_errors()
             measure |= rank_measures(np.array(self.predicted), measured)
             self.compared = (list(self.predicted), measured.tolist())
         self.measures.append({name: float(value) for name, value in measure.items()})
+        self._count_logged(trainer)
         for logger in trainer.loggers if trainer.is_global_zero else ():
             told = {f"evolution/{name}": value for name, value in self.measures[-1].items()}
             logger.log_metrics(told, step=self.log_step() - 1)
         if self.reevaluates and self.iteration > self.plan.iterations - self.swa_iterations:
             self.average.add(self.network.state_dict())
+
+    def next_wanted(self) -> bool:
+        """Whether another archive is proposed."""
+        return self.iteration < self.plan.iterations
+
+    def take_archive(self, found: tuple[NDArray, list[float]]) -> None:
+        """Goes on with what was proposed."""
+        self.archive, self.predicted = np.asarray(found[0], dtype=np.int64), list(found[1])
         self.iteration += 1
-        if self.iteration <= self.plan.iterations:
+
+    def take_average(self) -> bool:
+        """After the last iteration: takes averaged weights, once; whether there are any, to be evaluated now."""
+        self.iteration = self.plan.iterations + 1
+        if self.final or self.average.count < 2:
             return False
-        if self.average.count < 2:
-            return True
         self.network.load_state_dict(self.average.state(self.network.state_dict()))
         self.archive, self.predicted, self.final = self.last_archive(), [], True
-        return False
+        return True
 
     def measured_errors(self) -> NDArray:
         """Errors (n,) of the archive that was predicted, as they were measured, in its order."""
@@ -332,10 +170,6 @@ class SubnetEvolution(SearchModule):
     def kept_networks(self) -> list[KeptNetwork]:
         """A network to compare with, and the front, with their files in the run folder."""
         raise NotImplementedError
-
-    def take_archive(self, found: tuple[NDArray, list[float]]) -> None:
-        """Goes on with what was proposed."""
-        self.archive, self.predicted = np.asarray(found[0], dtype=np.int64), list(found[1])
 
     @property
     def reevaluates(self) -> bool:
@@ -380,19 +214,24 @@ class SubnetEvolution(SearchModule):
     def report_figures(self) -> list:
         return super().report_figures() + evolution_figures(self)
 
+    # what is logged has a step of its own: optimizer steps, candidates and measures so far
+
     def log_step(self) -> int:
-        return super().log_step() + len(self.candidates)
+        return super().log_step() + len(self.candidates) + len(self.measures)
+
+    def record(self, trainer: pl.Trainer, candidate: Candidate) -> None:
+        super().record(trainer, candidate)
+        self._count_logged(trainer)
+
+    def _count_logged(self, trainer: pl.Trainer) -> None:
+        """Lets Lightning log what the next epoch gives behind what was logged so far."""
+        trainer.fit_loop.epoch_loop._batches_that_stepped = self.log_step()
 
     # checkpoints
-
-    def structure_state(self) -> dict[str, Tensor]:
-        """What all ranks must hold alike beside the weights."""
-        return {"archive": torch.from_numpy(np.ascontiguousarray(self.archive))}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["evolution"] = {
-            "archive": self.archive.tolist(),
             "iteration": self.iteration,
             "measures": [dict(measure) for measure in self.measures],
             "predicted": list(self.predicted),
@@ -404,7 +243,6 @@ class SubnetEvolution(SearchModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["evolution"]
-        self.archive = np.array(state["archive"], dtype=np.int64)
         self.iteration, self.final = state["iteration"], state["final"]
         self.measures, self.predicted = list(state["measures"]), list(state["predicted"])
         self.compared = (list(state["compared"][0]), list(state["compared"][1]))

@@ -55,6 +55,7 @@ class TrainingModule(pl.LightningModule):
         self.val_metrics, self.test_metrics = task.metrics(), getattr(task, "test_metrics", task.metrics)()
         self._losses: dict[str, tuple[Tensor, int]] = {}
         self._epoch_values: dict[str, float] = {}  # what the last epoch of training gave
+        self._epoch_step = 0  # that of what is logged next after it
         self._more_values: dict[str, float] = {}  # of callbacks, to be logged with it
         self.val_error = math.nan  # percent, of the last validation
         self._seconds_before, self._began = 0.0, time.monotonic()
@@ -96,7 +97,7 @@ class TrainingModule(pl.LightningModule):
         # has asked for the number of steps; a loader that has its position keeps it
         self.trainer.fit_loop._load_combined_loader_states()
         # what the last epoch gave belongs to its own row, not to one of a search that has gone on without training
-        self._take_back_logged(self._epoch_values if self.log_step() == self.trainer.global_step else {})
+        self._take_back_logged(self._epoch_values if self.log_step() == self._epoch_step else {})
 
     def on_test_start(self) -> None:
         self._take_back_logged({})
@@ -181,6 +182,7 @@ class TrainingModule(pl.LightningModule):
         values = self._log_epoch("train", more=self._more_values)
         self._more_values = {}
         self._epoch_values = {self.prefix + name: float(value) for name, value in values.items()}
+        self._epoch_step = self.log_step()
 
     def on_divergence(self) -> None:
         """Ends the fit; a search that has other candidates may go on."""
@@ -200,11 +202,11 @@ class TrainingModule(pl.LightningModule):
         total, seen = self._losses.get("train", (0.0, 0))
         checkpoint["losses"], checkpoint["stepped"] = gathered((float(total), seen)), self.stepped
         checkpoint["val_error"], checkpoint["seconds"] = self.val_error, self.seconds
-        checkpoint["epoch_values"] = dict(self._epoch_values)
+        checkpoint["epoch_values"], checkpoint["epoch_step"] = dict(self._epoch_values), self._epoch_step
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.val_error, self._seconds_before = checkpoint["val_error"], checkpoint["seconds"]
-        self._epoch_values = checkpoint["epoch_values"]
+        self._epoch_values, self._epoch_step = checkpoint["epoch_values"], checkpoint.get("epoch_step", 0)
         self.stepped = checkpoint["stepped"]
         self._settle_due = self.stepped and world_size() > 1
         losses = checkpoint["losses"]

@@ -15,6 +15,7 @@ SETTINGS = (
 )
 RESNET = ("model._target_=src.networks.resnet.ResNet", "+model.blocks=[1,1]", "+model.channels=[8,12]")
 MOBILE = ("model=mobile_digits", "model.stem=[8,1]", "model.stages=[[8,1,1],[12,3,2],[16,2,2]]", "model.head=32")
+ELASTIC = ("model=elastic_tiny", "model.space={family:tiny_images,stems:[8],lasts:[16]}")
 CELLS = ("model=darts_digits", "model.channels=4", "method.space.nodes=2", "method.controls=[random]")
 TINY = (*SETTINGS, *RESNET)
 
@@ -111,5 +112,28 @@ METHODS = [
         candidates=4,
         seconds=10,
         model=CELLS,
+    ),
+    Method(
+        "nat",
+        # a warm-up that is longer than an iteration, a first archive and two proposed ones, and averaged weights
+        (
+            *("method.warmup_epochs=2", "method.iterations=2", "method.epochs=1", "method.swa_iterations=2"),
+            *("method.doe=6", "method.archive=5", "method.calibration_images=64", "method.population=10"),
+            *("method.surrogate_members=20", "method.surrogate_evaluations=200", "method.sampling=marginals"),
+        ),
+        candidates=None,
+        seconds=8,
+        model=ELASTIC,
+    ),
+    Method(
+        "encas_joint",
+        (
+            *("method.warmup_epochs=1", "method.iterations=1", "method.epochs=1", "method.swa_iterations=0"),
+            *("method.doe=6", "method.archive=5", "method.calibration_images=64"),
+            *("method.surrogate_members=20", "method.surrogate_evaluations=200"),
+        ),
+        candidates=6 + 5,
+        seconds=10,
+        model=(),
     ),
 ]

@@ -85,12 +85,13 @@ def test_sigterm_saves_within_an_epoch_and_ends_cleanly(devices, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [ONE_DEVICE, TWO_RANKS], ids=["one process", "two ranks"])
-def test_sigterm_while_a_super_net_is_searched(devices, tmp_path):
+@pytest.mark.parametrize("name", ["cafenet", "nat"])
+def test_sigterm_while_a_super_net_is_searched(name, devices, tmp_path):
     """No step is made there: what looks for a signal after each step would see none."""
-    cafenet = next(method for method in METHODS if method.name == "cafenet").command
+    searching = next(method for method in METHODS if method.name == name).command
     whole, folder = tmp_path / "whole", tmp_path / "stopped"
-    completed(cafenet, *devices, f"hydra.run.dir={whole}")
-    process = start([*cafenet, *devices, f"hydra.run.dir={folder}"])
+    completed(searching, *devices, f"hydra.run.dir={whole}")
+    process = start([*searching, *devices, f"hydra.run.dir={folder}"])
     wait_for(lambda: lines(folder / "candidates.csv") >= 2, process)
     kill(process, signal.SIGTERM)
     code, _, errors = finished(process)

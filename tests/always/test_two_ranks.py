@@ -32,7 +32,9 @@ def test_both_ranks_end_with_the_same_network(method, tmp_path):
     completed(method.command, *TWO_RANKS, *witness(folder), f"hydra.run.dir={folder}")
     first, second = witnessed(folder)
     assert first == second
-    assert len(rows(folder / "candidates.csv")) == (method.candidates or len(rows(folder / "pareto.csv")))
+    evaluated = len(rows(folder / "candidates.csv"))
+    assert evaluated
+    assert method.candidates in (evaluated, None)
 
 
 @pytest.mark.slow
