@@ -5,7 +5,6 @@ one over the validation images for each sub-net of the archive, shared by all pr
 fitted to it, and 10,000 predictions: seconds.
 """
 
-import os
 import time
 from typing import Any
 
@@ -93,10 +92,3 @@ class SupernetEvolution(pl.Callback):
             self._saved = time.monotonic()
         if trainer.received_sigterm:
             raise SIGTERMException
-
-    def report_figures(self) -> list:
-        return []
-
-
-def path_of(folder: str, *names: str) -> str:
-    return os.path.join(folder, *names)

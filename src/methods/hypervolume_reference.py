@@ -13,6 +13,7 @@ def checked_reference(reference: Sequence[float] | None, cost: str) -> tuple[flo
     right = right and all(isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 1e30 for v in reference)
     if not right:
         raise UserError(
-            f"method.reference={reference!r} is not allowed; it must be null or [error in percent, {cost}], both above 0"
+            f"method.reference={reference!r} is not allowed; it must be null or [error in percent, {cost}], both above "
+            "0"
         )
     return float(reference[0]), float(reference[1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,15 @@ from src.errors import check_choice, check_flag, check_range, check_whole
 from src.evolution.budget import keys
 from src.evolution.joint_proposals import propose_joint
 from src.evolution.joint_surrogate import JointSurrogate
+from src.evolution.mo_gomea import mo_gomea
+from src.evolution.nsga2_rows import nsga2
 from src.evolution.reference_survival import survivors
+from src.evolution.variation import VARIED, Variation
 
 if TYPE_CHECKING:
     from src.methods.encas_joint import EncasJoint
 
-SEARCHERS = ("gomea", "random")
+SEARCHERS = ("gomea", "nsga2", "random")
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,14 @@ class JointProposals:
     """How the next archive is found.
 
     Args:
-        searcher: "gomea": MO-GOMEA on what surrogates predict; "random": what is new is random.
+        searcher: "gomea" (MO-GOMEA) or "nsga2", on what surrogates predict; "random": what is new is random.
         members: of each RBF ensemble.
         evaluations: predictions of an iteration.
         with_archive: whether the archive competes with what was found.
         start: whether the search begins with the archive (as NAT does), not from random rows alone.
+        subsets: whether the ensembles over whole cascades take random subsets of their inputs, as published; of so few
+            inputs hardly one can be spared.
+        mutation, elite: of MO-GOMEA, see `Variation`; both 0: the published algorithm.
         survivors: with random rows, the share of the archive that stays.
     """
 
@@ -37,6 +44,9 @@ class JointProposals:
     evaluations: int = 10_000
     with_archive: bool = True
     start: bool = True
+    subsets: bool = False
+    mutation: float = VARIED.mutation
+    elite: float = VARIED.elite
     survivors: float = 0.5
 
     def __post_init__(self) -> None:
@@ -45,6 +55,9 @@ class JointProposals:
         check_whole("method.surrogate_evaluations", self.evaluations, 1)
         check_flag("method.with_archive", self.with_archive)
         check_flag("method.start_with_archive", self.start)
+        check_flag("method.surrogate_subsets", self.subsets)
+        check_range("method.mutation", self.mutation, 0, 1)
+        check_range("method.elite", self.elite, 0, 1)
         check_range("method.survivors", self.survivors, 0, 1)
 
     def next_archive(
@@ -70,7 +83,7 @@ class JointProposals:
             best = rows[survivors(values, stay, seed)] if stay else rows[:0]
             return np.concatenate([best, _random(module, count - len(best), seed, set(keys(best)))]), []
         macs = module.macs_per_net(rows)
-        surrogate = JointSurrogate(module.layout, members=self.members, seed=seed)
+        surrogate = JointSurrogate(module.layout, members=self.members, seed=seed, subsets=self.subsets)
         surrogate.fit(rows, net_errors, values[:, 0], macs, values[:, 1])
         found, _ = propose_joint(
             surrogate,
@@ -79,6 +92,8 @@ class JointProposals:
             seed,
             self.evaluations,
             rows if self.start else None,
+            count,
+            nsga2 if self.searcher == "nsga2" else partial(mo_gomea, variation=Variation(self.mutation, self.elite)),
             lambda _: check(),
         )
         candidates = np.concatenate([found, rows]) if self.with_archive else found

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import update_bn
 from src.errors import UserError, check_choice, check_range, check_whole
 from src.evolution.budget import keys
 from src.evolution.rank_measures import rank_measures
+from src.methods.evolution_report import evolution_figures
 from src.methods.evolution_schedule import EvolutionSchedule, Phase
 from src.methods.hypervolume_reference import checked_reference
 from src.methods.search_module import SearchModule
@@ -100,6 +101,7 @@ class SubnetEvolution(SearchModule):
         self.iteration = 0  # archives that were evaluated
         self.measures: list[dict[str, float]] = []  # of each of them
         self.predicted: list[float] = []  # errors of the archive, as the surrogate has them
+        self.compared: tuple[list[float], list[float]] = ([], [])  # errors of the last such archive, and as measured
         self.final = False  # whether the weights are those that stay
         self.average = WeightAverage()
         self._calibration: list[Tensor] | None = None
@@ -276,7 +278,9 @@ class SubnetEvolution(SearchModule):
         """Takes stock of an iteration whose archive has been evaluated; whether the search has ended by it."""
         measure = {"iteration": self.iteration, "hypervolume": self.front_volume(), "evaluations": len(self.candidates)}
         if self.predicted:
-            measure |= rank_measures(np.array(self.predicted), self.measured_errors())
+            measured = self.measured_errors()
+            measure |= rank_measures(np.array(self.predicted), measured)
+            self.compared = (list(self.predicted), measured.tolist())
         self.measures.append({name: float(value) for name, value in measure.items()})
         for logger in trainer.loggers if trainer.is_global_zero else ():
             told = {f"evolution/{name}": value for name, value in self.measures[-1].items()}
@@ -353,6 +357,9 @@ class SubnetEvolution(SearchModule):
             return "warming up"
         return f"iteration {min(self.iteration, self.plan.iterations)}/{self.plan.iterations}{told}"
 
+    def report_figures(self) -> list:
+        return super().report_figures() + evolution_figures(self)
+
     def log_step(self) -> int:
         return super().log_step() + len(self.candidates)
 
@@ -369,6 +376,7 @@ class SubnetEvolution(SearchModule):
             "iteration": self.iteration,
             "measures": [dict(measure) for measure in self.measures],
             "predicted": list(self.predicted),
+            "compared": [list(errors) for errors in self.compared],
             "final": self.final,
             "average": self.average.state_dict(),
         }
@@ -379,4 +387,5 @@ class SubnetEvolution(SearchModule):
         self.archive = np.array(state["archive"], dtype=np.int64)
         self.iteration, self.final = state["iteration"], state["final"]
         self.measures, self.predicted = list(state["measures"]), list(state["predicted"])
+        self.compared = (list(state["compared"][0]), list(state["compared"][1]))
         self.average.load_state_dict(state["average"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.interpolate import RBFInterpolator
 
 from src.evolution.rbf_ensemble import RBFEnsemble
@@ -76,6 +77,19 @@ def test_seed_alone_decides_and_rows_are_predicted_alike_in_batches_of_any_size(
     single = [ensemble.predict(row[None])[0] for row in asked]
     assert np.allclose(single, first, rtol=0, atol=1e-12)
     assert ensemble.predict(asked[:0]).shape == (0,)
+
+
+def test_threads_change_nothing_and_are_given_back():
+    """Training goes on with as many threads as it had, and a machine with more cores predicts the same."""
+    rows, before, found = rows_of(40), torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(RBFEnsemble(ALPHABET, 30).fit(rows, smooth(rows)).predict(rows_of(30, seed=1)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(*found)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 12])
