@@ -102,6 +102,7 @@ class SubnetEvolution(SearchModule):
         self.measures: list[dict[str, float]] = []  # of each of them
         self.predicted: list[float] = []  # errors of the archive, as the surrogate has them
         self.compared: tuple[list[float], list[float]] = ([], [])  # errors of the last such archive, and as measured
+        self._schedule_epoch = 0  # with which the optimizer of today began; a resumed fit makes it at its epoch 0
         self.final = False  # whether the weights are those that stay
         self.average = WeightAverage()
         self._calibration: list[Tensor] | None = None
@@ -158,13 +159,6 @@ class SubnetEvolution(SearchModule):
     def schedule_epochs(self) -> int:
         return max(1, self.plan.schedule_epochs(self._schedule_epoch))
 
-    @property
-    def _schedule_epoch(self) -> int:
-        """The epoch that the optimizer of today begins with or is in: after the last one of a phase, the next."""
-        return self.current_epoch + self._between_phases
-
-    _between_phases = 0
-
     def phase_of_today(self) -> Phase:
         return self.plan.phase(self.current_epoch)
 
@@ -200,11 +194,8 @@ class SubnetEvolution(SearchModule):
             return
         super().on_train_epoch_end()
         if self.plan.restarts(self.current_epoch):
-            self._between_phases = 1
-            try:
-                self.replace_network(self.network, self.config)
-            finally:
-                self._between_phases = 0
+            self._schedule_epoch = self.current_epoch + 1
+            self.replace_network(self.network, self.config)
 
     # what a sub-net is worth
 
@@ -378,6 +369,7 @@ class SubnetEvolution(SearchModule):
             "predicted": list(self.predicted),
             "compared": [list(errors) for errors in self.compared],
             "final": self.final,
+            "schedule_epoch": self._schedule_epoch,
             "average": self.average.state_dict(),
         }
 
@@ -386,6 +378,7 @@ class SubnetEvolution(SearchModule):
         state = checkpoint["evolution"]
         self.archive = np.array(state["archive"], dtype=np.int64)
         self.iteration, self.final = state["iteration"], state["final"]
+        self._schedule_epoch = state["schedule_epoch"]
         self.measures, self.predicted = list(state["measures"]), list(state["predicted"])
         self.compared = (list(state["compared"][0]), list(state["compared"][1]))
         self.average.load_state_dict(state["average"])
