@@ -137,7 +137,7 @@ class SubnetTraining(SearchModule):
             self.replace_network(self.network, self.config)
 
     def _begin_schedule(self, epoch: int) -> None:
-        """Notes the length in epochs and the rate, as a share of the optimizer's, of the LR schedule from `epoch` on."""
+        """Notes the epochs of the LR schedule that begins with `epoch`, and its rate as a share of the optimizer's."""
         self.schedule = self.plan.schedule_epochs(epoch)
         warming_up = bool(self.plan.phases) and self.plan.phase(epoch).iteration < 0
         self.rate = 1.0 if warming_up else self.iteration_lr
