@@ -190,7 +190,7 @@ def _front(pl_module, rows: Sequence[Mapping]):
     """The picture of the front; with the final table, its first and last row are the marked networks."""
     marked = [
         {
-            "name": f"{row.get('network', '')} (full training)",
+            "name": f"{row.get('network', '')} ({getattr(pl_module, 'final_weights', 'full training')})",
             "macs": _middle(row.get("macs")),
             "params": _middle(row.get("parameters")),
             "error": _middle(row.get("val_error")),

@@ -12,8 +12,8 @@ from src.evolution.dominance import nondominated
 def directions(count: int) -> NDArray:
     """`count` reference directions of two objectives, (count, 2), evenly spread on the line between the axes.
 
-    ENCAS takes those of least Riesz energy. On a line these are all but even: pymoo's for 100 differ from even ones by
-    0.0003 at most, and take two seconds and a seed.
+    ENCAS takes those of least Riesz energy. On a line these are all but even, and to find them takes two seconds and a
+    seed.
     """
     first = np.linspace(0, 1, count) if count > 1 else np.array([0.5])
     return np.stack([first, 1 - first], axis=1)

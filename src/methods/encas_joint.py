@@ -292,7 +292,7 @@ class EncasJoint(SubnetEvolution):
     def compare(self, recipe, name: str, data, loggers, progress) -> tuple[list[dict[str, Any]], nn.Module | None]:
         """Tests the front with its weights; the rows of the final table and the found cascade."""
         self.results = SubnetResults(self, recipe, data)
-        return self.results.rows(name, loggers, progress)
+        return self.results.rows("best sub-net", loggers, progress)
 
     def check_monte_carlo(self, samples: int) -> None:
         if samples:

@@ -38,6 +38,6 @@ def evolution_figures(module: "SubnetEvolution") -> list[tuple]:
     caption = "What the surrogate had predicted of an archive against what it came to, after further training."
     figures.append(("Surrogate", caption, surrogate_figure(*columns)))
     predicted, measured = module.compared
-    caption = "Of the last archive that was proposed; after further training errors lie below what was predicted."
+    caption = "Of the last archive that was proposed: above the line is worse than predicted."
     figures.append(("Predictions", caption, prediction_figure(predicted, measured)))
     return figures

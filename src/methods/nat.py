@@ -22,6 +22,7 @@ from src.methods.subnet_results import KeptNetwork, SubnetResults, name_of
 from src.methods.weights import load_weights
 from src.networks.elastic_mobile.ofa_weights import load_ofa
 from src.reporting.candidates import Candidate, best_candidate, pareto_front
+from src.reporting.subnet_names import short_subnet
 from src.runtime.architecture import FRONT
 from src.runtime.checkpoints import save_whole
 from src.runtime.ranks.agreement import rank
@@ -177,6 +178,9 @@ class NAT(SubnetEvolution):
 
     def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
         return self.space.config(candidate.architecture)
+
+    def candidate_cells(self, candidate: Candidate) -> dict[str, str]:
+        return {"sub-net": short_subnet(candidate.architecture)}
 
     def chosen(self) -> Candidate | None:
         """The sub-net of lowest validation error."""

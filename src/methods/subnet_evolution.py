@@ -22,6 +22,7 @@ from src.methods.hypervolume_reference import checked_reference
 from src.methods.subnet_results import KeptNetwork
 from src.methods.subnet_training import SubnetTraining
 from src.methods.weight_average import WeightAverage
+from src.reporting import quantities
 from src.reporting.candidates import Candidate, pareto_front
 from src.reporting.hypervolume import hypervolume
 
@@ -45,6 +46,7 @@ class SubnetEvolution(SubnetTraining):
     """
 
     many_candidates = True
+    final_weights = "shared weights"  # that the networks of the final table have
     candidates_take_epochs = False
 
     def __init__(
@@ -211,6 +213,13 @@ class SubnetEvolution(SubnetTraining):
         if phase.iteration < 0 and not self.evaluation_due():
             return "warming up"
         return f"iteration {min(self.iteration, self.plan.iterations)}/{self.plan.iterations}{told}"
+
+    def report_facts(self) -> dict[str, str]:
+        """For the head of the page."""
+        if not self.measures:
+            return {}
+        box = f"{quantities.percent(self.reference()[0])} % and {quantities.amount(self.reference()[1])} MACs"
+        return {"hypervolume": f"{self.front_volume():.4f}, up to {box}", "iterations": str(self.iteration)}
 
     def report_figures(self) -> list:
         return super().report_figures() + evolution_figures(self)

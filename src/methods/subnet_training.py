@@ -32,6 +32,7 @@ class SubnetTraining(SearchModule):
     Args:
         spaces: of the super-nets, K of them.
         iterations, epochs, warmup_epochs, lr_schedule: as `EvolutionSchedule` has them.
+        iteration_lr: the learning rate of the iterations as a share of the optimizer's, which the warm-up has.
         warmup_largest, warmup_smallest: shares of the warm-up's steps that train these; the others random sub-nets.
         sampling: which sub-net a step trains: one of the archive, or a row of genes that are drawn each from a row of
             the archive ("marginals").
@@ -50,6 +51,7 @@ class SubnetTraining(SearchModule):
         epochs: int = 5,
         warmup_epochs: int = 0,
         lr_schedule: str = "restart",
+        iteration_lr: float = 1.0,
         warmup_largest: float = 0.25,
         warmup_smallest: float = 0.25,
         sampling: str = "archive",
@@ -58,6 +60,7 @@ class SubnetTraining(SearchModule):
     ) -> None:
         self.spaces = list(spaces)
         self.plan = EvolutionSchedule(len(self.spaces), warmup_epochs, iterations, epochs, lr_schedule)
+        self.iteration_lr = check_range("method.iteration_lr", iteration_lr, 0, 1e3)
         self.warmup_shares = (
             check_range("method.warmup_largest", warmup_largest, 0, 1),
             check_range("method.warmup_smallest", warmup_smallest, 0, 1),
@@ -73,7 +76,7 @@ class SubnetTraining(SearchModule):
         self.archive: NDArray = np.empty((0, 0), dtype=np.int64)  # (n, d): rows whose sub-nets are trained
         self._calibration: list[Tensor] | None = None
         self._validated: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no part of this module
-        self.schedule = self.plan.schedule_epochs(0)  # epochs of the LR schedule that runs
+        self._begin_schedule(0)
 
     # what a method with rows of its own says
 
@@ -130,8 +133,29 @@ class SubnetTraining(SearchModule):
             return
         super().on_train_epoch_end()
         if self.plan.restarts(self.current_epoch):
-            self.schedule = self.plan.schedule_epochs(self.current_epoch + 1)
+            self._begin_schedule(self.current_epoch + 1)
             self.replace_network(self.network, self.config)
+
+    def _begin_schedule(self, epoch: int) -> None:
+        """Notes the epochs of the LR schedule that begins with `epoch`, and its rate as a share of the optimizer's."""
+        self.schedule = self.plan.schedule_epochs(epoch)
+        warming_up = bool(self.plan.phases) and self.plan.phase(epoch).iteration < 0
+        self.rate = 1.0 if warming_up else self.iteration_lr
+
+    def configure_optimizers(self):
+        plain = self.optimizer
+
+        def scaled(groups: list[dict]) -> torch.optim.Optimizer:
+            optimizer = plain(groups)
+            for group in optimizer.param_groups:
+                group["lr"] *= self.rate
+            return optimizer
+
+        self.optimizer = scaled
+        try:
+            return super().configure_optimizers()
+        finally:
+            self.optimizer = plain
 
     # what a sub-net is worth
 
@@ -191,10 +215,10 @@ class SubnetTraining(SearchModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["subnets"] = {"archive": self.archive.tolist(), "schedule": self.schedule}
+        checkpoint["subnets"] = {"archive": self.archive.tolist(), "schedule": self.schedule, "rate": self.rate}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["subnets"]
-        self.schedule = state["schedule"]
+        self.schedule, self.rate = state["schedule"], state["rate"]
         self.archive = np.array(state["archive"], dtype=np.int64).reshape(-1, self.archive.shape[1])

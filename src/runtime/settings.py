@@ -33,7 +33,7 @@ def check_settings(config: DictConfig) -> None:
     if "method" in config:
         check_text("method.name", config.method.name)
     nodes = ("method", "method.callbacks", "callbacks", "logger", "trainer", "export", "retrain", "retrain.callbacks")
-    for name in nodes:
+    for name in (*nodes, "pipeline"):
         _check_mapping(name, OmegaConf.select(config, name, default=_ABSENT))
     if "method" in config:
         for key in _read_by(OmegaConf.to_container(config.method, resolve=False)):
