@@ -241,7 +241,12 @@ def needs(method: str, folder) -> list[str]:
     small = ("model=mobile_digits", "model.stem=[4,1]", "model.stages=[[4,2,2]]", "model.head=4")
     cells = ("model=darts_digits", "model.channels=2", "method.space.nodes=1", "method.cells.layers=2")
     cells = (*cells, "method.space.operations=[skip_connect,max_pool_3x3]")
-    known = {"nat": ["model=elastic_tiny"], "hournas": [*small, "method.proposal.steps=2"], "vinnas": cells, "darts": cells}
+    known = {
+        "nat": ["model=elastic_tiny"],
+        "hournas": [*small, "method.proposal.steps=2"],
+        "vinnas": cells,
+        "darts": cells,
+    }
     return list(known.get(method, []))
 
 

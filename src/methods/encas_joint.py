@@ -23,12 +23,14 @@ from torch import Tensor, nn
 from src.errors import UserError, check_text
 from src.evolution.budget import keys
 from src.evolution.joint_rows import JointRows
+from src.evolution.new_rows import distinct
 from src.methods.cascade_outputs import JointCascades, SubnetOutputs
 from src.methods.encas_members import CASCADE
 from src.methods.joint_proposals import JointProposals
-from src.methods.nat import distinct_rows
+from src.methods.subnet_draws import distinct_rows
 from src.methods.subnet_evolution import SubnetEvolution
 from src.methods.subnet_results import KeptNetwork, SubnetResults
+from src.methods.weights import weights_of
 from src.networks.cascade_rule import half_softmax
 from src.networks.elastic_mobile.several import SeveralSupernets
 from src.reporting.candidates import Candidate, best_candidate, pareto_front
@@ -100,7 +102,7 @@ class EncasJoint(SubnetEvolution):
             parts.append(own[np.arange(self.doe) % len(own)])
         shape = (self.doe, self.layout.nets)
         rows = self.layout.joined(parts, generator.integers(shape[1], size=shape), generator.integers(10, size=shape))
-        return self.canonical(rows)
+        return distinct(self.canonical(rows))
 
     def subnet_rows(self, rows: NDArray) -> list[NDArray]:
         return self.layout.split(rows)[0]
@@ -208,7 +210,7 @@ class EncasJoint(SubnetEvolution):
         singles = self._single_front()
         items = sorted({**members, **singles}.items())
         costs = [float(self.spaces[number].macs_of(np.array([row]))[0]) for _, (number, row) in items]
-        found = sharded_map(lambda item: _state(self.calibrated(item[1][0], np.array(item[1][1]))), items, costs)
+        found = sharded_map(lambda item: weights_of(self.calibrated(item[1][0], np.array(item[1][1]))), items, costs)
         if rank() != 0:
             return
         states = {name: state for (name, _), state in zip(items, found, strict=True)}
@@ -309,7 +311,3 @@ def _space(name: str, config: Any, input_shape: tuple[int, int, int]) -> SubnetS
         return SubnetSpace(dict(config), tuple(input_shape))
     except UserError as error:
         raise UserError(f"method.supernets.{name}: {error}") from error
-
-
-def _state(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu() for name, value in network.state_dict().items()}

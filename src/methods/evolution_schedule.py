@@ -9,6 +9,7 @@ from typing import NamedTuple
 from src.errors import UserError, check_choice, check_whole
 
 LR_SCHEDULES = ("restart", "whole")
+MOST_ITERATIONS = 10_000
 
 
 class Phase(NamedTuple):
@@ -42,7 +43,7 @@ class EvolutionSchedule:
     def __init__(self, supernets: int, warmup_epochs: int, iterations: int, epochs: int, lr_schedule: str) -> None:
         self.supernets = supernets
         self.warmup_epochs = check_whole("method.warmup_epochs", warmup_epochs, 0)
-        self.iterations = check_whole("method.iterations", iterations, 1)
+        self.iterations = check_whole("method.iterations", iterations, 1, MOST_ITERATIONS)
         self.epochs = check_whole("method.epochs", epochs, 0)
         self.lr_schedule = check_choice("method.lr_schedule", lr_schedule, LR_SCHEDULES)
         if lr_schedule == "whole" and supernets > 1:

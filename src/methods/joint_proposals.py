@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import check_choice, check_flag, check_range, check_whole
-from src.evolution.budget import keys
 from src.evolution.joint_proposals import propose_joint
+from src.evolution.joint_rows import THRESHOLDS
 from src.evolution.joint_surrogate import JointSurrogate
 from src.evolution.mo_gomea import mo_gomea
+from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.reference_survival import survivors
 from src.evolution.variation import VARIED, Variation
@@ -81,7 +82,7 @@ class JointProposals:
         if self.searcher == "random":
             stay = min(round(self.survivors * count), len(rows))
             best = rows[survivors(values, stay, seed)] if stay else rows[:0]
-            return np.concatenate([best, _random(module, count - len(best), seed, set(keys(best)))]), []
+            return np.concatenate([best, _random(module, count - len(best), seed, best)]), []
         macs = module.macs_per_net(rows)
         surrogate = JointSurrogate(module.layout, members=self.members, seed=seed, subsets=self.subsets)
         surrogate.fit(rows, net_errors, values[:, 0], macs, values[:, 1])
@@ -98,24 +99,20 @@ class JointProposals:
             report=lambda _: check(),
         )
         candidates = np.concatenate([found, rows]) if self.with_archive else found
-        _, first = np.unique(candidates, axis=0, return_index=True)
-        candidates = candidates[np.sort(first)]
+        candidates = distinct(candidates)
         predicted = surrogate.predict(candidates, module.macs_per_net(candidates))
         chosen = survivors(predicted, min(count, len(candidates)), seed)
         return candidates[chosen], predicted[chosen, 0].tolist()
 
 
-def _random(module: "EncasJoint", count: int, seed: int, seen: set) -> NDArray:
-    """Different random rows, none of which is in `seen`."""
+def _random(module: "EncasJoint", count: int, seed: int, known: NDArray) -> NDArray:
+    """Different random rows (count, d), none of which is among `known`."""
     generator = np.random.default_rng(seed)
-    found = np.empty((0, len(module.layout.alphabet)), dtype=np.int64)
-    while len(found) < count:
+
+    def draw() -> NDArray:
         shape = (count, module.layout.nets)
         parts = [space.uniform(count, generator) for space in module.spaces]
-        drawn = module.layout.joined(
-            parts, generator.integers(shape[1], size=shape), generator.integers(10, size=shape)
-        )
-        drawn = module.canonical(drawn)
-        fresh = [place for place, key in enumerate(keys(drawn)) if not (key in seen or seen.add(key))]
-        found = np.concatenate([found, drawn[fresh]])
-    return found[:count]
+        order, levels = generator.integers(shape[1], size=shape), generator.integers(len(THRESHOLDS), size=shape)
+        return module.canonical(module.layout.joined(parts, order, levels))
+
+    return new_rows(draw, count, known)

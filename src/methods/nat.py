@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from src.errors import UserError, check_flag, check_text
 from src.evolution.budget import keys
+from src.methods.subnet_draws import distinct_rows
 from src.methods.subnet_evolution import SUPERNET, SubnetEvolution
 from src.methods.subnet_proposals import Proposals
 from src.methods.subnet_results import KeptNetwork, SubnetResults, name_of
-from src.methods.weights import load_weights
+from src.methods.weights import load_weights, weights_of
 from src.networks.elastic_mobile.ofa_weights import load_ofa
 from src.reporting.candidates import Candidate, best_candidate, pareto_front
 from src.reporting.subnet_names import short_subnet
@@ -33,7 +34,6 @@ from src.spaces.subnet_space import SubnetSpace
 from src.whole_files import output_folder
 
 LARGEST = "largest"  # sub-net of the super-net, with which the report compares
-_TRIES = 50  # draws of random rows, until there are as many as are wanted
 
 
 class NAT(SubnetEvolution):
@@ -53,6 +53,8 @@ class NAT(SubnetEvolution):
         UserError: an argument that is not allowed, or a bound below the smallest sub-net.
     """
 
+    remedies = "one of them, or trained weights by method.pretrained or method.supernet"
+
     def __init__(
         self,
         base: dict[str, Any],
@@ -71,6 +73,7 @@ class NAT(SubnetEvolution):
         self.given_supernet = None if supernet is None else check_text("method.supernet", supernet)
         if pretrained is not None and supernet is not None:
             raise UserError("method.pretrained and method.supernet exclude each other: give one of them")
+        self.given_weights = pretrained or supernet
         self.proposals = proposals or Proposals()
         self.from_scratch = check_flag("method.from_scratch", from_scratch)
         self.space = SubnetSpace(base, tuple(input_shape))
@@ -89,11 +92,16 @@ class NAT(SubnetEvolution):
             raise UserError(f"method.max_macs={max_macs}: {error}") from error
 
     def first_archive(self) -> NDArray:
-        return self.first_rows(self.doe)
-
-    def first_rows(self, count: int) -> NDArray:
-        """The largest sub-net within the bound, the smallest, and different random ones, (count, d)."""
-        return distinct_rows(self.space, count, self.most, keyed_seed(self.seed, "first archive"))
+        """As `distinct_rows`; `UserError` where no archive could be as large as it should."""
+        wanted = max(self.doe, self.archive_size)
+        rows = distinct_rows(self.space, wanted, self.most, keyed_seed(self.seed, "first archive"))
+        if len(rows) < wanted:
+            name = "doe" if len(rows) < self.doe else "archive"
+            raise UserError(
+                f"method.{name}={getattr(self, 'archive_size' if name == 'archive' else name)} is not allowed; no more "
+                f"than {len(rows)} different sub-nets have been found that have at most {self.most:,} MACs"
+            )
+        return rows[: self.doe]
 
     def subnet_rows(self, rows: NDArray) -> list[NDArray]:
         return [rows]
@@ -107,16 +115,30 @@ class NAT(SubnetEvolution):
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
         if checkpoint is None:  # else the checkpoint has them
             if self.pretrained is not None:
-                load_ofa(self.network, self.pretrained)
+                self._take_pretrained(self.pretrained)
             if self.given_supernet is not None:
                 self._take_supernet(self.given_supernet)
         super().search(trainer, data, checkpoint)
+
+    def _take_pretrained(self, path: str) -> None:
+        try:
+            left = load_ofa(self.network, path)
+        except UserError as error:
+            raise UserError(f"method.pretrained={path}: {error}") from error
+        if not self.plan.phases and any("classifier" in name for name in left):
+            raise UserError(
+                f"method.pretrained={path}: its classifier is for another number of classes, and with method.epochs=0 "
+                "and method.warmup_epochs=0 nothing trains a new one: give one of them"
+            )
 
     def _take_supernet(self, folder: str) -> None:
         path = Path(folder).expanduser() / SUPERNET
         if not path.is_file():
             raise UserError(f"method.supernet={folder}: there is no {SUPERNET} in it; give the folder of a NAT run")
-        load_weights(self.network, path)
+        try:
+            load_weights(self.network, path)
+        except UserError as error:
+            raise UserError(f"method.supernet={folder}: {error}") from error
 
     # archives, for the callback
 
@@ -168,11 +190,11 @@ class NAT(SubnetEvolution):
         rows = {name_of(c): self.space.row(c.architecture) for c in front} | {LARGEST: self.space.largest}
         items = list(rows.items())
         costs = self.space.macs_of(np.array(list(rows.values()))).tolist()
-        states = sharded_map(lambda item: _state(self.calibrated(0, item[1])), items, costs)
+        states = sharded_map(lambda item: weights_of(self.calibrated(0, item[1])), items, costs)
         if rank() == 0:
             for (name, _), state in zip(items, states, strict=True):
                 save_whole(state, Path(output_folder(Path(folder) / FRONT)) / f"{name}.pt")
-            save_whole(_state(self.network), Path(folder) / SUPERNET)
+            save_whole(weights_of(self.network), Path(folder) / SUPERNET)
 
     # the result
 
@@ -210,21 +232,3 @@ class NAT(SubnetEvolution):
         count = len(self.candidates)
         text = f"{count:,} evaluations of sub-nets in {self.iteration} iterations"
         return f"{text}; {self.results.told()}" if self.results else text
-
-
-def distinct_rows(space: SubnetSpace, count: int, most: int, seed: int) -> NDArray:
-    """Up to `count` different rows within `most` MACs: the largest that may be, the smallest, and random ones."""
-    generator = np.random.default_rng(seed)
-    rows = np.stack([space.largest, space.smallest])
-    for _ in range(_TRIES):
-        rows = np.concatenate([rows, space.uniform(4 * count, generator)])
-        rows = rows[space.macs_of(rows) <= most]
-        _, first = np.unique(rows, axis=0, return_index=True)
-        rows = rows[np.sort(first)]
-        if len(rows) >= count:
-            break
-    return rows[:count]
-
-
-def _state(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu() for name, value in network.state_dict().items()}

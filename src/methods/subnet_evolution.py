@@ -13,8 +13,9 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.errors import check_whole
+from src.errors import UserError, check_whole
 from src.evolution.budget import keys
+from src.evolution.new_rows import distinct
 from src.evolution.rank_measures import rank_measures
 from src.methods.evolution_report import evolution_figures
 from src.methods.evolution_schedule import Phase
@@ -45,6 +46,8 @@ class SubnetEvolution(SubnetTraining):
         settings: as `SubnetTraining` has them.
     """
 
+    given_weights: str | None = None  # where trained weights to start from come from
+    remedies = "one of them"  # for super-nets that nothing trains
     many_candidates = True
     final_weights = "shared weights"  # that the networks of the final table have
     candidates_take_epochs = False
@@ -63,6 +66,8 @@ class SubnetEvolution(SubnetTraining):
         self.swa_iterations = check_whole("method.swa_iterations", swa_iterations, 0)
         self.given_reference = checked_reference(reference, "MACs")
         super().__init__(*args, **settings)
+        if not self.plan.phases and self.given_weights is None:
+            raise UserError(f"method.epochs=0 and method.warmup_epochs=0 train nothing: give {self.remedies}")
         self.archive = self.first_archive()  # trained, and evaluated next
         self.iteration = 0  # the number of this archive; in the end that of all of them
         self.measures: list[dict[str, float]] = []  # of each archive that was evaluated
@@ -166,9 +171,7 @@ class SubnetEvolution(SubnetTraining):
     def last_archive(self) -> NDArray:
         """What is evaluated with averaged weights: the archive, and all that was ever on the front of the run."""
         ever = [replace(candidate, outdated=False) for candidate in self.candidates]
-        rows = np.concatenate([self.archive, self.known_rows(pareto_front(ever))])
-        _, first = np.unique(rows, axis=0, return_index=True)
-        return rows[np.sort(first)]
+        return distinct(np.concatenate([self.archive, self.known_rows(pareto_front(ever))]))
 
     def kept_networks(self) -> list[KeptNetwork]:
         """A network to compare with, and the front, with their files in the run folder."""

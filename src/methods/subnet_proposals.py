@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import UserError, check_choice, check_range, check_whole
-from src.evolution.budget import UniqueEvaluations, keys
+from src.evolution.budget import UniqueEvaluations
+from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.nsga3_rows import nsga3, survivors
 from src.evolution.offspring import offspring
 from src.evolution.rbf_ensemble import RBFEnsemble
+from src.methods.subnet_draws import random_rows
 from src.spaces.subnet_space import SubnetSpace
 
 SEARCHERS = ("nsga3", "nsga2", "random")
 SURROGATES = ("rbf_ensemble", "none")
-_TRIES = 50
 
 
 @dataclass(frozen=True)
@@ -91,19 +92,17 @@ class Proposals:
         return np.concatenate([best, new]), []
 
     def _new_rows(self, space, rows: NDArray, objectives: NDArray, count: int, most: int, seed: int) -> NDArray:
-        generator, found, seen = np.random.default_rng(seed), rows[:0], set(keys(rows))
-        for _ in range(_TRIES):
+        """Up to `count` different rows that the archive has not: random ones, or its children."""
+        generator = np.random.default_rng(seed)
+
+        def draw() -> NDArray:
             if self.searcher == "random":
-                drawn = space.uniform(4 * count, generator)
-            else:
-                drawn_seed = int(generator.integers(2**62))
-                drawn = offspring(rows, objectives, 2 * count, space.alphabet, drawn_seed, space.canonical)
-            drawn = drawn[space.macs_of(drawn) <= most]
-            fresh = [place for place, key in enumerate(keys(drawn)) if not (key in seen or seen.add(key))]
-            found = np.concatenate([found, drawn[fresh]])
-            if len(found) >= count:
-                break
-        return found[:count]
+                return random_rows(space, 4 * count, most, generator)
+            own = int(generator.integers(2**62))
+            drawn = offspring(rows, objectives, 2 * count, space.alphabet, own, space.canonical)
+            return drawn[space.macs_of(drawn) <= most]
+
+        return new_rows(draw, count, rows)
 
     def _predicted(self, space, rows, errors, count, most, seed, anew, report) -> tuple[NDArray, list[float]]:
         ensemble = RBFEnsemble(space.alphabet, members=self.members, seed=seed).fit(rows, errors)
@@ -115,8 +114,7 @@ class Proposals:
 
         found = self._evolved(objectives, space, rows, seed, report)
         candidates = np.concatenate([found, rows]) if self.with_archive and not anew else found
-        seen = set(keys(rows)) if anew else set()
-        candidates = candidates[[p for p, key in enumerate(keys(candidates)) if not (key in seen or seen.add(key))]]
+        candidates = distinct(np.concatenate([rows, found]))[len(rows) :] if anew else distinct(candidates)
         candidates = candidates[space.macs_of(candidates) <= most]
         values = objectives(candidates)
         chosen = survivors(values, min(count, len(candidates)), seed)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from src.errors import UserError, did_you_mean
 from src.networks.cascade import Cascade
@@ -35,6 +35,11 @@ def load_members(cascade: Cascade, weights: Mapping[str, Mapping[str, Any]]) -> 
         if name not in weights:
             raise UserError(f"there are none of the member {name!r}; {did_you_mean(name, weights)}")
         member.load_state_dict(weights[name])
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Weights and statistics on the CPU, for a file."""
+    return {name: value.detach().cpu() for name, value in network.state_dict().items()}
 
 
 def _by_member(weights: Any) -> bool:
