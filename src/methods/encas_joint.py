@@ -306,8 +306,13 @@ class EncasJoint(SubnetEvolution):
         return f"{text}; {self.results.told()}" if self.results else text
 
 
-def _space(name: str, config: Any, input_shape: tuple[int, int, int]) -> SubnetSpace:
+def _space(name: str, config: Any, input_shape: tuple[int, int, int], classes: int) -> SubnetSpace:
+    if not isinstance(config, Mapping):
+        raise UserError(f"method.supernets.{name}={config!r} is not allowed; it must be a model config")
     try:
-        return SubnetSpace(dict(config), tuple(input_shape))
+        space = SubnetSpace(dict(config), tuple(input_shape))
     except UserError as error:
         raise UserError(f"method.supernets.{name}: {error}") from error
+    if space.num_classes != classes:
+        raise UserError(f"method.supernets.{name}.num_classes={space.num_classes}: the data has {classes} classes")
+    return space

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import UserError, check_choice, check_range, check_whole
+from src.errors import UserError, check_choice, check_flag, check_range, check_whole
 from src.evolution.budget import UniqueEvaluations
 from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
@@ -54,6 +54,7 @@ class Proposals:
         check_range("method.mutation", self.mutation, 0, 1)
         check_range("method.mutation_eta", self.eta, 0)
         check_whole("method.surrogate_members", self.members, 1)
+        check_flag("method.with_archive", self.with_archive)
         check_range("method.survivors", self.survivors, 0, 1)
 
     @property
@@ -113,8 +114,10 @@ class Proposals:
             return np.stack([ensemble.predict(asked) + np.where(excess > 0, 1e3 * (1 + excess), 0), macs], axis=1)
 
         found = self._evolved(objectives, space, rows, seed, report)
-        candidates = np.concatenate([found, rows]) if self.with_archive and not anew else found
-        candidates = distinct(np.concatenate([rows, found]))[len(rows) :] if anew else distinct(candidates)
+        if anew:
+            candidates = distinct(np.concatenate([rows, found]))[len(rows) :]
+        else:
+            candidates = distinct(np.concatenate([found, rows]) if self.with_archive else found)
         candidates = candidates[space.macs_of(candidates) <= most]
         values = objectives(candidates)
         chosen = survivors(values, min(count, len(candidates)), seed)

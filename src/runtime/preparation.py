@@ -201,6 +201,8 @@ def model_name(config: DictConfig) -> str:
                 f"{given} has no meaning with method={config.method.name}, whose super-nets are given by name: "
                 "model@method.supernets.a=elastic_small"
             )
+        if not isinstance(supernets, DictConfig):
+            raise UserError(f"method.supernets={supernets!r} is not allowed; it must be model configs by name")
         return f"{len(supernets)} super-nets"
     if config.architecture is not None:
         folder, path = _origin(config), Path(config.architecture).resolve()

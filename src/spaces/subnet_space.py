@@ -48,7 +48,7 @@ class SubnetSpace:
         channels = self.input_shape[0]
         if supernet.in_channels != channels:
             raise UserError(f"model.in_channels={supernet.in_channels}: the images have {channels} channels")
-        self.macro = supernet.macro
+        self.macro, self.num_classes = supernet.macro, supernet.num_classes
         self._supernet = supernet
         self.start = largest(self.macro)
         self._rows = SubnetRows(self.macro)

@@ -13,6 +13,7 @@ __all__ = ["ElasticMacro", "ElasticStage", "check_genotype", "largest", "macro_o
 
 ACTIVATIONS = ("relu", "relu6", "h_swish", "swish")
 SHRINKINGS = ("transform", "centre")  # how a large kernel gives the smaller ones
+MOST = 10_000  # channels, pixels, blocks, and whatever else is chosen
 SHORTCUTS = ("equal", "projected")  # where a block has one
 
 
@@ -47,10 +48,10 @@ def macro_of(space: str | Mapping | ElasticMacro, **changes: Any) -> ElasticMacr
         activation=check_choice("model.space.activation", given["activation"], ACTIVATIONS),
         stages=tuple(_stage(f"model.space.stages[{index}]", stage) for index, stage in enumerate(stages)),
         lasts=_choices("model.space.lasts", given["lasts"]),
-        head_expansion=check_whole("model.space.head_expansion", given["head_expansion"], 0),
+        head_expansion=check_whole("model.space.head_expansion", given["head_expansion"], 0, MOST),
         shrinking=check_choice("model.space.shrinking", given["shrinking"], SHRINKINGS),
         shortcuts=check_choice("model.space.shortcuts", given["shortcuts"], SHORTCUTS),
-        divisor=check_whole("model.space.divisor", given["divisor"], 1),
+        divisor=check_whole("model.space.divisor", given["divisor"], 1, MOST),
         epsilon=check_range("model.space.epsilon", given["epsilon"], 1e-12, 1),
     )
 
@@ -93,7 +94,7 @@ def _choices(where: str, given: Any) -> tuple[int, ...]:
     given = [given] if isinstance(given, int) else given
     if not isinstance(given, (list, tuple)) or not given:
         raise UserError(f"{where}={given!r} is not allowed; it must be a list of whole numbers of at least 1")
-    return tuple(sorted({check_whole(where, one, 1) for one in given}))
+    return tuple(sorted({check_whole(where, one, 1, MOST) for one in given}))
 
 
 def factors(where: str, given: Any) -> tuple[float, ...]:
