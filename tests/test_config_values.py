@@ -217,7 +217,10 @@ OTHER_METHODS = {
     ],
     "encas_joint": [
         ([None], "reference"),
-        ([0], "warmup_epochs warmup_largest warmup_smallest epochs swa_iterations survivors mutation elite iteration_lr"),
+        (
+            [0],
+            "warmup_epochs warmup_largest warmup_smallest epochs swa_iterations survivors mutation elite iteration_lr",
+        ),
         ([1.5], "iteration_lr"),
         ([True], "with_archive start_with_archive surrogate_subsets"),
         ([HUGE], "warmup_epochs epochs swa_iterations surrogate_members surrogate_evaluations"),

@@ -8,7 +8,6 @@ Other than there an image leaves where its confidence is above a threshold, not 
 and the learning rate anneals for each super-net in each iteration.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +21,8 @@ from torch import Tensor, nn
 
 from src.errors import UserError, check_text
 from src.evolution.budget import keys
-from src.evolution.joint_rows import JointRows
 from src.evolution.new_rows import distinct
 from src.methods.cascade_outputs import JointCascades, SubnetOutputs
-from src.methods.encas_members import CASCADE
 from src.methods.joint_proposals import JointProposals
 from src.methods.subnet_draws import distinct_rows
 from src.methods.subnet_evolution import SubnetEvolution
@@ -40,6 +37,7 @@ from src.runtime.members import WEIGHTS
 from src.runtime.ranks.agreement import rank
 from src.runtime.ranks.sharding import sharded_map
 from src.runtime.seeds import keyed_seed
+from src.spaces.joint_space import JointSpace, Member
 from src.spaces.subnet_space import SubnetSpace
 from src.tasks.heads import main_output
 from src.whole_files import output_folder
@@ -56,6 +54,7 @@ class EncasJoint(SubnetEvolution):
         supernets: model configs of `ElasticSupernet`s by name, two at least.
         folder: the run folder.
         proposals: arguments of `JointProposals`, how the next archive is found.
+        task: of one class an image.
         input_shape, settings: as `SubnetEvolution` has them.
 
     Raises:
@@ -68,49 +67,40 @@ class EncasJoint(SubnetEvolution):
         input_shape: tuple[int, int, int],
         supernets: Mapping[str, dict[str, Any]],
         folder: str,
+        task,
         proposals: Mapping[str, Any] | None = None,
         **settings,
     ) -> None:
         self.run_folder = check_text("method.module.folder", folder)
+        if getattr(task, "targets", "class") != "class":
+            raise UserError("method=encas_joint needs task=classification: a cascade answers with one class an image")
         if not isinstance(supernets, Mapping) or len(supernets) < 2:
             raise UserError("method.supernets needs two super-nets at least; method=nat is for one")
-        self.names = [check_text("a name in method.supernets", name) for name in supernets]
+        names = [check_text("a name in method.supernets", name) for name in supernets]
         self.proposals = JointProposals(**(proposals or {}))
-        spaces = [_space(name, config, input_shape) for name, config in supernets.items()]
-        self.layout = JointRows([space.alphabet for space in spaces])
+        spaces = [_space(name, config, input_shape, task.num_classes) for name, config in supernets.items()]
+        self.space = JointSpace(names, spaces)
         several = {"_target_": _NETWORK, "supernets": [dict(config) for config in supernets.values()]}
-        super().__init__(several, input_shape, spaces, **settings)
-        if getattr(self.task, "targets", "class") != "class":
-            raise UserError("method=encas_joint needs task=classification: a cascade answers with one class an image")
+        super().__init__(several, input_shape, spaces, task=task, **settings)
         self.results: SubnetResults | None = None
         self._validation: Iterable[tuple[Tensor, Tensor]] = ()
+        self._todo: NDArray = self.archive[:0]  # of the archive, what is evaluated
         self._outputs: dict[tuple[int, bytes], SubnetOutputs] = {}  # of the evaluation under way
         self._labels: NDArray | None = None
 
     # rows
 
-    def canonical(self, rows: NDArray) -> NDArray:
-        return self.layout.canonical(rows, [space.canonical for space in self.spaces])
-
     def first_archive(self) -> NDArray:
         """All largest sub-nets, all smallest ones, and random ones, in random order with random thresholds."""
-        generator = np.random.default_rng(keyed_seed(self.seed, "first archive"))
         parts = []
         for number, space in enumerate(self.spaces):
             seed = keyed_seed(self.seed, "first archive", number)
             own = distinct_rows(space, self.doe, space.reachable()[1], seed)
             parts.append(own[np.arange(self.doe) % len(own)])
-        shape = (self.doe, self.layout.nets)
-        rows = self.layout.joined(parts, generator.integers(shape[1], size=shape), generator.integers(10, size=shape))
-        return distinct(self.canonical(rows))
+        return distinct(self.space.arranged(parts, np.random.default_rng(keyed_seed(self.seed, "first archive"))))
 
     def subnet_rows(self, rows: NDArray) -> list[NDArray]:
-        return self.layout.split(rows)[0]
-
-    def macs_per_net(self, rows: NDArray) -> NDArray:
-        """MACs int64 (n, K) of the sub-nets of rows (n, d)."""
-        parts = self.subnet_rows(rows)
-        return np.stack([space.macs_of(part) for space, part in zip(self.spaces, parts, strict=True)], axis=1)
+        return self.space.subnets(rows)
 
     def supernet(self, number: int) -> nn.Module:
         return self.network.supernets[number]
@@ -119,31 +109,7 @@ class EncasJoint(SubnetEvolution):
         return (self.spaces[number].genotype(row), number)
 
     def known_rows(self, candidates: Sequence[Candidate]) -> NDArray:
-        return np.array([self.row(candidate.architecture) for candidate in candidates], dtype=np.int64).reshape(
-            len(candidates), len(self.layout.alphabet)
-        )
-
-    def architecture_of(self, row: NDArray) -> dict[str, Any]:
-        """A row (d,) as plain values: the members in their order, and a threshold between each two."""
-        parts, positions, thresholds = self.layout.split(row[None])
-        order = self.layout.order(positions)[0].tolist()
-        members = [
-            {"supernet": self.names[number], "subnet": self.spaces[number].genotype(parts[number][0])}
-            for number in order
-        ]
-        return {"members": members, "thresholds": [(int(thresholds[0, number]) + 1) / 10 for number in order[:-1]]}
-
-    def row(self, architecture: Mapping[str, Any]) -> NDArray:
-        """The canonical row (d,) of `architecture_of`."""
-        count = self.layout.nets
-        parts, positions, thresholds = [None] * count, np.zeros((1, count), int), np.full((1, count), 9)
-        for place, member in enumerate(architecture["members"]):
-            number = self.names.index(member["supernet"])
-            parts[number] = self.spaces[number].row(member["subnet"])[None]
-            positions[0, number] = count - 1 - place
-            if place < count - 1:
-                thresholds[0, number] = round(10 * architecture["thresholds"][place]) - 1
-        return self.canonical(self.layout.joined(parts, positions, thresholds))[0]
+        return self.space.rows([candidate.architecture for candidate in candidates])
 
     # archives, for the callback
 
@@ -153,24 +119,18 @@ class EncasJoint(SubnetEvolution):
         self._validation, self._outputs = validation, {}
         known = set(keys(self.known_rows(self.current_candidates())))
         self._todo = self.archive[[key not in known for key in keys(self.archive)]]
-        items, costs = [], []
-        for number, part in enumerate(self.subnet_rows(self._todo)):
-            rows = np.unique(part, axis=0)
-            items += [(number, tuple(row)) for row in rows.tolist()]
-            costs += self.spaces[number].macs_of(rows).tolist() if len(rows) else []
-        return items, costs
+        parts = enumerate(self.subnet_rows(self._todo))
+        items = [Member(number, tuple(row)) for number, part in parts for row in np.unique(part, axis=0).tolist()]
+        return items, [self.space.member_costs(item)[0] for item in items]
 
-    def evaluated(self, item: tuple[int, tuple[int, ...]]) -> SubnetOutputs:
+    def evaluated(self, item: Member) -> SubnetOutputs:
         began = time.monotonic()
-        number, row = item[0], np.array(item[1])
-        outputs, error = self.outputs_of(self.calibrated(number, row), self._validation)
+        outputs, error = self.outputs_of(self.calibrated(item.supernet, np.array(item.row)), self._validation)
         softmax = torch.cat([half_softmax(main_output(part).float()) for part in outputs]).cpu().numpy()
-        space = self.spaces[number]
-        macs, params = int(space.macs_of(row[None])[0]), int(space.params_of(row[None])[0])
-        return SubnetOutputs(error, softmax, macs, params, time.monotonic() - began)
+        return SubnetOutputs(error, softmax, *self.space.member_costs(item), time.monotonic() - began)
 
-    def take(self, trainer: pl.Trainer, item: tuple[int, tuple[int, ...]], result: SubnetOutputs) -> None:
-        self._outputs[item[0], keys(np.array([item[1]]))[0]] = result
+    def take(self, trainer: pl.Trainer, item: Member, result: SubnetOutputs) -> None:
+        self._outputs[item.supernet, keys(np.array([item.row]))[0]] = result
 
     def end_evaluation(self, trainer: pl.Trainer) -> None:
         """Records the cascades; all ranks have all outputs."""
@@ -178,9 +138,9 @@ class EncasJoint(SubnetEvolution):
             return
         if self._labels is None:
             self._labels = torch.cat([targets for _, targets in self._validation]).cpu().numpy()
-        cascades = JointCascades(self.layout, self._outputs, self._labels)
+        cascades = JointCascades(self.space.layout, self._outputs, self._labels)
         for row, value in zip(self._todo, cascades.measured(self._todo), strict=True):
-            errors = {f"error_{name}": e for name, e in zip(self.names, value.errors, strict=True)}
+            errors = {f"error_{name}": e for name, e in zip(self.space.names, value.errors, strict=True)}
             candidate = Candidate(
                 id=len(self.candidates),
                 parent=None,
@@ -189,7 +149,7 @@ class EncasJoint(SubnetEvolution):
                 macs=round(value.macs),
                 params=value.params,
                 seconds=value.seconds,
-                architecture=self.architecture_of(row),
+                architecture=self.space.genotype(row),
                 extra={"iteration": self.today(), **errors},
             )
             self.record(trainer, candidate)
@@ -197,78 +157,65 @@ class EncasJoint(SubnetEvolution):
 
     def proposed(self, check: Callable[[], None]) -> tuple[NDArray, list[float]]:
         current = self.current_candidates()
-        rows = self.known_rows(current)
-        net_errors = np.array([[c.extra[f"error_{name}"] for name in self.names] for c in current])
+        rows, net_errors = self.known_rows(current), np.array([self._net_errors(c) for c in current])
         values = np.array([(c.error, c.macs) for c in current], dtype=np.float64)
         seed = keyed_seed(self.seed, "proposals", self.iteration)
-        return self.proposals.next_archive(self, rows, net_errors, values, self.archive_size, seed, check)
+        return self.proposals.next_archive(self.space, rows, net_errors, values, self.archive_size, seed, check)
+
+    def _net_errors(self, candidate: Candidate) -> list[float]:
+        """Errors (K,) of a cascade's sub-nets, each alone."""
+        return [candidate.extra[f"error_{name}"] for name in self.space.names]
 
     def keep(self, folder: str) -> None:
         """Weights of the members of the front's cascades; each super-net's front of sub-nets, for a pool."""
-        front = pareto_front(self.candidates)
-        members = {name: where for c in front for name, where in self._members(self.row(c.architecture)).items()}
-        singles = self._single_front()
+        front, singles = pareto_front(self.candidates), self._single_fronts()
+        members = {name: own for c in front for name, own in self._members(c).items()}
         items = sorted({**members, **singles}.items())
-        costs = [float(self.spaces[number].macs_of(np.array([row]))[0]) for _, (number, row) in items]
+        costs = [float(self.space.member_costs(member)[0]) for _, member in items]
         found = sharded_map(lambda item: weights_of(self.calibrated(item[1][0], np.array(item[1][1]))), items, costs)
         if rank() != 0:
             return
         states = {name: state for (name, _), state in zip(items, found, strict=True)}
         target = Path(output_folder(Path(folder) / SUBNETS))
-        for name, (number, row) in singles.items():
-            space = self.spaces[number]
+        for name, member in singles.items():
             save_whole(states[name], target / f"{name}.pt")
-            save_architecture(target / f"{name}.yaml", space.config(space.genotype(np.array(row))))
+            save_architecture(target / f"{name}.yaml", self.space.member_config(member))
         save_whole({name: states[name] for name in members}, Path(output_folder(Path(folder) / FRONT)) / WEIGHTS)
 
-    def _members(self, row: NDArray) -> dict[str, tuple[int, tuple[int, ...]]]:
-        """The members of a row (d,) in their order: name, and number and row of the sub-net."""
-        parts, positions, _ = self.layout.split(row[None])
-        order = self.layout.order(positions)[0].tolist()
-        subnets = [(number, tuple(parts[number][0].tolist())) for number in order]
-        return {self._name(*subnet): subnet for subnet in subnets}
+    def _members(self, candidate: Candidate) -> dict[str, Member]:
+        """The members of a cascade by name, in their order."""
+        return self.space.members(self.space.row(candidate.architecture))
 
-    def _name(self, number: int, row: tuple[int, ...]) -> str:
-        """A short name of a sub-net, the same in every run."""
-        return f"{self.names[number]}-{hashlib.blake2b(repr(row).encode(), digest_size=3).hexdigest()}"
+    def _single_errors(self) -> dict[Member, float]:
+        """The errors of all sub-nets of today, each alone."""
+        current = self.current_candidates()
+        parts = self.subnet_rows(self.known_rows(current))
+        return {
+            Member(number, tuple(row)): errors[number]
+            for number, part in enumerate(parts)
+            for row, errors in zip(part.tolist(), map(self._net_errors, current), strict=True)
+        }
 
-    def _single_front(self) -> dict[str, tuple[int, tuple[int, ...]]]:
-        """Of each super-net the sub-nets of today that no other one of it beats in error and MACs, from few MACs on."""
-        current, found = self.current_candidates(), {}
-        rows = self.known_rows(current)
-        for number, part in enumerate(self.subnet_rows(rows)):
-            errors = [candidate.extra[f"error_{self.names[number]}"] for candidate in current]
-            values = dict(zip(map(tuple, part.tolist()), errors, strict=True))
-            own = np.array(list(values))
-            best = np.inf
-            for place in np.lexsort((list(values.values()), self.spaces[number].macs_of(own))):
-                row, error = tuple(own[place].tolist()), list(values.values())[place]
-                if error < best:
-                    best = error
-                    found[self._name(number, row)] = (number, row)
+    def _single_fronts(self) -> dict[str, Member]:
+        """Of each super-net the sub-nets of today, by name, of which no cheaper one of it has as small an error."""
+        errors = self._single_errors()
+        best, found = [np.inf] * len(self.spaces), {}
+        for member in sorted(errors, key=lambda own: (self.space.member_costs(own)[0], errors[own], own)):
+            if errors[member] < best[member.supernet]:
+                best[member.supernet] = errors[member]
+                found[self.space.name(member)] = member
         return found
 
     # the result
 
     def candidate_config(self, candidate: Candidate) -> dict[str, Any]:
         """The model config of a cascade."""
-        members = self._members(self.row(candidate.architecture))
-        configs, macs = [], []
-        for number, row in members.values():
-            space, own = self.spaces[number], np.array(row)
-            configs.append(space.config(space.genotype(own)))
-            macs.append(int(space.macs_of(own[None])[0]))
-        thresholds = list(candidate.architecture["thresholds"])
-        named = {"names": list(members), "macs": macs}
-        return {"_target_": CASCADE, "members": configs, "thresholds": thresholds, **named}
+        return self.space.config(candidate.architecture)
 
     def candidate_cells(self, candidate: Candidate) -> dict[str, str]:
-        names = list(self._members(self.row(candidate.architecture)))
-        told = [
-            names[0],
-            *(f"{t:g} {name}" for t, name in zip(candidate.architecture["thresholds"], names[1:], strict=True)),
-        ]
-        return {"cascade": " > ".join(told)}
+        first, *others = self._members(candidate)
+        told = [f"{t:g} {name}" for t, name in zip(candidate.architecture["thresholds"], others, strict=True)]
+        return {"cascade": " > ".join([first, *told])}
 
     def chosen(self) -> Candidate | None:
         """The cascade of lowest validation error."""
@@ -280,15 +227,11 @@ class EncasJoint(SubnetEvolution):
 
     def kept_networks(self) -> list[KeptNetwork]:
         """The front, and the best single sub-net first."""
-        weights = Path(self.run_folder) / FRONT / WEIGHTS
-        errors = {}
-        for candidate in self.current_candidates():
-            for name, (number, row) in self._members(self.row(candidate.architecture)).items():
-                errors[name] = (candidate.extra[f"error_{self.names[number]}"], number, row)
-        single = min(self._single_front(), key=lambda name: errors[name][0])
-        _, number, row = errors[single]
-        config = self.spaces[number].config(self.spaces[number].genotype(np.array(row)))
-        base = KeptNetwork(single, config, Path(self.run_folder) / SUBNETS / f"{single}.pt")
+        errors, singles = self._single_errors(), self._single_fronts()
+        best = min(singles, key=lambda name: errors[singles[name]])
+        folder = Path(self.run_folder)
+        base = KeptNetwork(best, self.space.member_config(singles[best]), folder / SUBNETS / f"{best}.pt")
+        weights = folder / FRONT / WEIGHTS
         return [base, *(KeptNetwork.of(c, self.candidate_config(c), weights) for c in pareto_front(self.candidates))]
 
     def compare(self, recipe, name: str, data, loggers, progress) -> tuple[list[dict[str, Any]], nn.Module | None]:

@@ -3,23 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import check_choice, check_flag, check_range, check_whole
 from src.evolution.joint_proposals import propose_joint
-from src.evolution.joint_rows import THRESHOLDS
 from src.evolution.joint_surrogate import JointSurrogate
 from src.evolution.mo_gomea import mo_gomea
 from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.reference_survival import survivors
 from src.evolution.variation import VARIED, Variation
-
-if TYPE_CHECKING:
-    from src.methods.encas_joint import EncasJoint
+from src.spaces.joint_space import JointSpace
 
 SEARCHERS = ("gomea", "nsga2", "random")
 
@@ -63,7 +59,7 @@ class JointProposals:
 
     def next_archive(
         self,
-        module: "EncasJoint",
+        space: JointSpace,
         rows: NDArray,
         net_errors: NDArray,
         values: NDArray,
@@ -74,7 +70,6 @@ class JointProposals:
         """The rows (count, d) of the next archive, and their predicted errors (none where nothing is predicted).
 
         Args:
-            module: has layout, spaces, `canonical` and `macs_per_net`.
             rows: the archive (n, d). net_errors: of its sub-nets (n, K). values: its errors and average MACs (n, 2).
             seed: of all draws.
             check: called now and then.
@@ -82,15 +77,17 @@ class JointProposals:
         if self.searcher == "random":
             stay = min(round(self.survivors * count), len(rows))
             best = rows[survivors(values, stay, seed)] if stay else rows[:0]
-            return np.concatenate([best, _random(module, count - len(best), seed, best)]), []
-        macs = module.macs_per_net(rows)
-        surrogate = JointSurrogate(module.layout, members=self.members, seed=seed, subsets=self.subsets)
+            generator = np.random.default_rng(seed)
+            more = new_rows(lambda: space.uniform(count, generator), count - len(best), best)
+            return np.concatenate([best, more]), []
+        macs = space.macs_of(rows)
+        surrogate = JointSurrogate(space.layout, members=self.members, seed=seed, subsets=self.subsets)
         surrogate.fit(rows, net_errors, values[:, 0], macs, values[:, 1])
         gomea = partial(mo_gomea, variation=Variation(self.mutation, self.elite))
         found, _ = propose_joint(
             surrogate,
-            [space.macs_of for space in module.spaces],
-            [space.canonical for space in module.spaces],
+            [own.macs_of for own in space.spaces],
+            [own.canonical for own in space.spaces],
             seed,
             self.evaluations,
             start=rows if self.start else None,
@@ -100,19 +97,6 @@ class JointProposals:
         )
         candidates = np.concatenate([found, rows]) if self.with_archive else found
         candidates = distinct(candidates)
-        predicted = surrogate.predict(candidates, module.macs_per_net(candidates))
+        predicted = surrogate.predict(candidates, space.macs_of(candidates))
         chosen = survivors(predicted, min(count, len(candidates)), seed)
         return candidates[chosen], predicted[chosen, 0].tolist()
-
-
-def _random(module: "EncasJoint", count: int, seed: int, known: NDArray) -> NDArray:
-    """Different random rows (count, d), none of which is among `known`."""
-    generator = np.random.default_rng(seed)
-
-    def draw() -> NDArray:
-        shape = (count, module.layout.nets)
-        parts = [space.uniform(count, generator) for space in module.spaces]
-        order, levels = generator.integers(shape[1], size=shape), generator.integers(len(THRESHOLDS), size=shape)
-        return module.canonical(module.layout.joined(parts, order, levels))
-
-    return new_rows(draw, count, known)
