@@ -217,15 +217,14 @@ OTHER_METHODS = {
     ],
     "encas_joint": [
         ([None], "reference"),
-        (
-            [0],
-            "warmup_epochs warmup_largest warmup_smallest epochs swa_iterations survivors mutation elite iteration_lr",
-        ),
-        ([1.5], "iteration_lr"),
+        ([0], "warmup_epochs warmup_largest warmup_smallest epochs swa_iterations survivors mutation elite"),
+        ([0, 1.5], "iteration_lr"),
         ([True], "with_archive start_with_archive surrogate_subsets"),
         ([HUGE], "warmup_epochs epochs swa_iterations surrogate_members surrogate_evaluations"),
         ([HUGE], "calibration_images"),
-        ([[1, 2]], "reference"),
+        ([[1, 2]], "reference supernets.b.space.stems supernets.b.space.lasts"),
+        ([1.5, [1, 2], None], "supernets.a.widths supernets.b.widths"),
+        ([0], "supernets.a.dropout supernets.b.dropout"),
     ],
     "hournas": [
         ([0], "tolerance stage1.epochs stage2.epochs stage2.beta arch.lr arch.weight_decay arch.start_epoch"),
