@@ -182,6 +182,7 @@ class ParetoReport(pl.Callback):
             apart = chain or hasattr(pl_module, "epochs_per_trial")
             boundaries = [candidate.step + 1 for candidate in candidates[:-1]] if apart else []
             caption = "Errors and losses after each epoch of the search."
+            caption = f"{caption} {getattr(pl_module, 'validated_note', '')}".strip()
             own["Learning curves"] = (caption, learning_curves_figure(self.curves, boundaries))
         return [(heading, caption, figure) for heading, (caption, figure) in own.items()]
 

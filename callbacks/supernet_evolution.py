@@ -53,6 +53,7 @@ class SupernetEvolution(pl.Callback):
             if pl_module.next_wanted():
                 self._propose(trainer, pl_module)
             elif not pl_module.take_average():
+                pl_module.finish(trainer)
                 pl_module.keep(self.folder)
                 pl_module.end_search()
                 return

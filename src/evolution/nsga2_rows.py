@@ -36,6 +36,7 @@ def nsga2(
     crossover: float = 0.9,
     mutation: float | None = None,
     resample: float = 0.5,
+    first: NDArray | None = None,
     report: Callable[[], None] | None = None,
 ) -> None:
     """Evolves a population until the budget is used up, or children are hardly ever new.
@@ -51,11 +52,14 @@ def nsga2(
         crossover: probability with which two parents are crossed.
         mutation: probability of each gene to change; None: 1 / d.
         resample: share of these changes to any value, in place of one or two up or down.
+        first: rows (n, d) that the first population has, as far as there is room; the others are random.
         report: called after every generation.
     """
     size = population_for(evaluations.budget) if population is None else population
     alphabet, generator = np.asarray(alphabet), np.random.default_rng(seed)
     start = generator.integers(alphabet, size=(size, len(alphabet)))
+    if first is not None:
+        start[: len(first)] = first[:size]
     answer = evaluations.ask(evaluations.canonical(start))
     report = report or (lambda: None)
     report()

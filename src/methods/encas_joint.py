@@ -10,6 +10,7 @@ and the learning rate anneals for each super-net in each iteration.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,23 @@ class EncasJoint(SubnetEvolution):
         """Errors (K,) of a cascade's sub-nets, each alone."""
         return [candidate.extra[f"error_{name}"] for name in self.space.names]
 
+    def finish(self, trainer: pl.Trainer) -> None:
+        """Records each super-net's front of sub-nets as cascades of one, in the place of cascades that go no further.
+
+        Rows cannot say that a sub-net answers alone; with a threshold of 0.1 it all but does.
+        """
+        errors = self._single_errors()
+        alone = {}
+        for member in self._single_fronts().values():
+            macs, params = self.space.member_costs(member)
+            alone[errors[member], macs] = (self.space.single(member), params)
+        self.candidates = [replace(c, outdated=c.outdated or (c.error, c.macs) in alone) for c in self.candidates]
+        for (error, macs), (genotype, params) in alone.items():
+            extra = {"iteration": self.today()}
+            step = trainer.current_epoch
+            candidate = Candidate(len(self.candidates), None, step, error, macs, params, 0.0, genotype, extra)
+            self.record(trainer, candidate)
+
     def keep(self, folder: str) -> None:
         """Weights of the members of the front's cascades; each super-net's front of sub-nets, for a pool."""
         front, singles = pareto_front(self.candidates), self._single_fronts()
@@ -184,11 +202,11 @@ class EncasJoint(SubnetEvolution):
 
     def _members(self, candidate: Candidate) -> dict[str, Member]:
         """The members of a cascade by name, in their order."""
-        return self.space.members(self.space.row(candidate.architecture))
+        return self.space.members_of(candidate.architecture)
 
     def _single_errors(self) -> dict[Member, float]:
         """The errors of all sub-nets of today, each alone."""
-        current = self.current_candidates()
+        current = [c for c in self.current_candidates() if len(c.architecture["members"]) == len(self.spaces)]
         parts = self.subnet_rows(self.known_rows(current))
         return {
             Member(number, tuple(row)): errors[number]
@@ -218,7 +236,7 @@ class EncasJoint(SubnetEvolution):
         return {"cascade": " > ".join([first, *told])}
 
     def chosen(self) -> Candidate | None:
-        """The cascade of lowest validation error."""
+        """The cascade, or sub-net, of lowest validation error."""
         return best_candidate(self.candidates)
 
     def architecture(self) -> dict[str, Any] | None:

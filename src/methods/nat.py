@@ -43,7 +43,7 @@ class NAT(SubnetEvolution):
         folder: the run folder.
         proposals: how the next archive is found.
         max_macs: of every sub-net that is searched; below 10 a share of the MACs of the largest one. None: no bound.
-        pretrained: a file with OFA's released weights, to start from.
+        pretrained: a file with OFA's released weights, to start from; of several width multipliers one for each.
         supernet: the run folder of an earlier search with the same model, to start from its weights.
         from_scratch: whether the largest and the found sub-net are also trained from fresh weights, for comparison.
         base: model config of an `ElasticSupernet`.
@@ -62,14 +62,14 @@ class NAT(SubnetEvolution):
         folder: str,
         proposals: Proposals | None = None,
         max_macs: float | None = None,
-        pretrained: str | None = None,
+        pretrained: str | Sequence[str] | None = None,
         supernet: str | None = None,
         from_scratch: bool = False,
         seed: int = 0,
         **settings,
     ) -> None:
         self.run_folder = check_text("method.module.folder", folder)
-        self.pretrained = None if pretrained is None else check_text("method.pretrained", pretrained)
+        self.pretrained = _files(pretrained)
         self.given_supernet = None if supernet is None else check_text("method.supernet", supernet)
         if pretrained is not None and supernet is not None:
             raise UserError("method.pretrained and method.supernet exclude each other: give one of them")
@@ -114,21 +114,26 @@ class NAT(SubnetEvolution):
 
     def search(self, trainer: pl.Trainer, data: pl.LightningDataModule, checkpoint: str | None = None) -> None:
         if checkpoint is None:  # else the checkpoint has them
-            if self.pretrained is not None:
+            if self.pretrained:
                 self._take_pretrained(self.pretrained)
             if self.given_supernet is not None:
                 self._take_supernet(self.given_supernet)
         super().search(trainer, data, checkpoint)
 
-    def _take_pretrained(self, path: str) -> None:
-        try:
-            left = load_ofa(self.network, path)
-        except UserError as error:
-            raise UserError(f"method.pretrained={path}: {error}") from error
-        if not self.plan.phases and any("classifier" in name for name in left):
+    def _take_pretrained(self, paths: Sequence[str]) -> None:
+        told, multipliers = f"method.pretrained={', '.join(paths)}", self.space.macro.multipliers
+        if len(paths) != len(multipliers):
             raise UserError(
-                f"method.pretrained={path}: its classifier is for another number of classes, and with method.epochs=0 "
-                "and method.warmup_epochs=0 nothing trains a new one: give one of them"
+                f"{told} is not allowed; it must be a file for each width multiplier, model.widths={list(multipliers)}"
+            )
+        try:
+            left = [load_ofa(self.network, Path(p).expanduser(), m) for p, m in zip(paths, multipliers, strict=True)]
+        except UserError as error:
+            raise UserError(f"{told}: {error}") from error
+        if not self.plan.phases and any("classifier" in name for names in left for name in names):
+            raise UserError(
+                f"{told}: its classifier is for another number of classes, and with method.epochs=0 and "
+                "method.warmup_epochs=0 nothing trains a new one: give one of them"
             )
 
     def _take_supernet(self, folder: str) -> None:
@@ -232,3 +237,10 @@ class NAT(SubnetEvolution):
         count = len(self.candidates)
         text = f"{count:,} evaluations of sub-nets in {self.iteration} iterations"
         return f"{text}; {self.results.told()}" if self.results else text
+
+
+def _files(pretrained: str | Sequence[str] | None) -> list[str]:
+    if pretrained is None:
+        return []
+    paths = pretrained if isinstance(pretrained, (list, tuple)) else [pretrained]
+    return [check_text("method.pretrained", path) for path in paths]

@@ -49,6 +49,7 @@ class SubnetEvolution(SubnetTraining):
     given_weights: str | None = None  # where trained weights to start from come from
     remedies = "one of them"  # for super-nets that nothing trains
     many_candidates = True
+    validated_note = "The validated network is the largest sub-net of the super-net that was just trained."
     final_weights = "shared weights"  # that the networks of the final table have
     candidates_take_epochs = False
 
@@ -105,6 +106,9 @@ class SubnetEvolution(SubnetTraining):
         """The next archive and its predicted errors; on rank 0, in a thread, which calls `check` now and then."""
         raise NotImplementedError
 
+    def finish(self, trainer: pl.Trainer) -> None:
+        """The last archive has been evaluated, by the weights that stay; call it on all ranks."""
+
     def keep(self, folder: str) -> None:
         """Keeps the weights of the front, and what other runs may start from, in the run folder; call it on all ranks."""
         raise NotImplementedError
@@ -149,7 +153,12 @@ class SubnetEvolution(SubnetTraining):
         return self.iteration < self.plan.iterations
 
     def take_archive(self, found: tuple[NDArray, list[float]]) -> None:
-        """Goes on with what was proposed."""
+        """Goes on with what was proposed; says so where that is less than was asked for."""
+        if len(found[0]) < self.archive_size:
+            rank_zero_warn(
+                f"iteration {self.iteration} has {len(found[0])} rows, not method.archive={self.archive_size}: no more "
+                "different ones were found; other searchers may evaluate more"
+            )
         self.archive, self.predicted = np.asarray(found[0], dtype=np.int64), list(found[1])
         self.iteration += 1
 
@@ -214,7 +223,7 @@ class SubnetEvolution(SubnetTraining):
             return f"evaluating the front{told}"
         phase = self.phase_of_today() if self.plan.phases else Phase(0, 0, 0, 0)
         if phase.iteration < 0 and not self.evaluation_due():
-            return "warming up"
+            return f"warming up for {phase.epochs} epochs"
         return f"iteration {min(self.iteration, self.plan.iterations)}/{self.plan.iterations}{told}"
 
     def report_facts(self) -> dict[str, str]:

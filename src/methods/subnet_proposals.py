@@ -28,7 +28,7 @@ class Proposals:
         searcher: "nsga3" or "nsga2", on what the surrogate predicts and exact MACs; "random": new rows are random.
         surrogate: "none": what is new comes of the archive by crossover and mutation.
         evaluations: predictions of the surrogate in an iteration.
-        population, crossover, mutation, eta: of the evolution (section 1.6).
+        population, crossover, mutation, eta: of the evolution (section 1.6); eta not of "nsga2".
         members: of the RBF ensemble.
         with_archive: whether the archive competes with what was found (the flag add_archive_to_candidates).
         survivors: without surrogate or with random rows, the share of the archive that stays.
@@ -100,7 +100,8 @@ class Proposals:
             if self.searcher == "random":
                 return random_rows(space, 4 * count, most, generator)
             own = int(generator.integers(2**62))
-            drawn = offspring(rows, objectives, 2 * count, space.alphabet, own, space.canonical)
+            variation = (self.crossover, self.mutation, self.eta)
+            drawn = offspring(rows, objectives, 2 * count, space.alphabet, own, space.canonical, *variation)
             return drawn[space.macs_of(drawn) <= most]
 
         return new_rows(draw, count, rows)
@@ -113,9 +114,10 @@ class Proposals:
             excess = np.maximum(macs - most, 0) / most  # beyond the bound nothing is better than within
             return np.stack([ensemble.predict(asked) + np.where(excess > 0, 1e3 * (1 + excess), 0), macs], axis=1)
 
-        found = self._evolved(objectives, space, rows, seed, report)
+        asked = UniqueEvaluations(objectives, self.evaluations, space.canonical)
+        found = self._evolved(asked, space, rows, seed, report)
         if anew:
-            candidates = distinct(np.concatenate([rows, found]))[len(rows) :]
+            candidates = distinct(np.concatenate([rows, found, asked.rows]))[len(rows) :]
         else:
             candidates = distinct(np.concatenate([found, rows]) if self.with_archive else found)
         candidates = candidates[space.macs_of(candidates) <= most]
@@ -123,10 +125,11 @@ class Proposals:
         chosen = survivors(values, min(count, len(candidates)), seed)
         return candidates[chosen], values[chosen, 0].tolist()
 
-    def _evolved(self, objectives, space, rows, seed, report) -> NDArray:
+    def _evolved(self, asked: UniqueEvaluations, space, rows: NDArray, seed: int, report) -> NDArray:
+        """What the search finds, begun from the archive: NSGA-III's last population, NSGA-II's first fronts."""
         if self.searcher == "nsga3":
             return nsga3(
-                objectives,
+                asked,
                 space.alphabet,
                 seed,
                 rows,
@@ -138,6 +141,5 @@ class Proposals:
                 self.eta,
                 lambda _: report() if report else None,
             )
-        budget = UniqueEvaluations(objectives, self.evaluations, space.canonical)
-        nsga2(budget, space.alphabet, seed, self.population, self.crossover, None, report=report)
-        return budget.archive.rows
+        nsga2(asked, space.alphabet, seed, self.population, self.crossover, self.mutation, first=rows, report=report)
+        return asked.rows[survivors(asked.objectives, min(self.population, asked.used), seed)]

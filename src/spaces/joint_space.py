@@ -101,10 +101,6 @@ class JointSpace:
         order = self.layout.order(positions)[0].tolist()
         return [Member(number, tuple(parts[number][0].tolist())) for number in order]
 
-    def members(self, row: NDArray) -> dict[str, Member]:
-        """The members of a row (d,) by name, in their order."""
-        return {self.name(member): member for member in self._in_order(row)}
-
     def name(self, member: Member) -> str:
         """A short name of a sub-net, the same in every run."""
         return f"{self.names[member.supernet]}-{hashlib.blake2b(repr(member.row).encode(), digest_size=4).hexdigest()}"
@@ -119,9 +115,23 @@ class JointSpace:
         space, rows = self.spaces[member.supernet], np.array([member.row])
         return int(space.macs_of(rows)[0]), int(space.params_of(rows)[0])
 
+    def members_of(self, genotype: Mapping[str, Any]) -> dict[str, Member]:
+        """The members of a genotype by name, in their order; it may have fewer than K."""
+        found = {}
+        for own in genotype["members"]:
+            number = self.names.index(own["supernet"])
+            member = Member(number, tuple(self.spaces[number].row(own["subnet"]).tolist()))
+            found[self.name(member)] = member
+        return found
+
+    def single(self, member: Member) -> Genotype:
+        """The genotype of a sub-net that answers alone."""
+        subnet = self.spaces[member.supernet].genotype(np.array(member.row))
+        return {"members": [{"supernet": self.names[member.supernet], "subnet": subnet}], "thresholds": []}
+
     def config(self, genotype: Mapping[str, Any]) -> dict[str, Any]:
-        """The model config of a cascade."""
-        members = self.members(self.row(genotype))
+        """The model config of a cascade; it may have fewer members than K."""
+        members = self.members_of(genotype)
         return {
             "_target_": _CASCADE,
             "members": [self.member_config(member) for member in members.values()],

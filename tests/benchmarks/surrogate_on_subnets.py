@@ -1,7 +1,8 @@
-"""How well the surrogate ranks sub-nets that it has not seen, on real errors:
+r"""How well the surrogate ranks sub-nets that it has not seen, on real errors:
 
     python search.py method=nat model=elastic_tiny hydra.run.dir=outputs/nat
-    python search.py method=nat method.supernet=outputs/nat method.warmup_epochs=0 method.epochs=0 method.iterations=1 method.doe=300 hydra.run.dir=outputs/frozen
+    python search.py method=nat method.supernet=outputs/nat method.warmup_epochs=0 method.epochs=0 \
+        method.iterations=1 method.doe=300 hydra.run.dir=outputs/frozen
     python -m tests.benchmarks.surrogate_on_subnets outputs/frozen
 
 The second run evaluates random sub-nets with weights that stay. Of these the surrogate sees some, and is judged by
