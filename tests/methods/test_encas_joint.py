@@ -68,9 +68,8 @@ def test_the_first_archive_holds_both_ends_together(tmp_path):
     first, second, *_ = module.first_archive()
     for row, end in ((first, "largest"), (second, "smallest")):
         parts = module.space.subnets(row[None])
-        assert all(
-            np.array_equal(part[0], getattr(space, end)) for part, space in zip(parts, module.spaces, strict=True)
-        )
+        ends = [getattr(space, end) for space in module.spaces]
+        assert all(np.array_equal(part[0], own) for part, own in zip(parts, ends, strict=True))
 
 
 def test_super_nets_are_trained_by_turns_with_their_own_sub_nets(tmp_path, monkeypatch):
