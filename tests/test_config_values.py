@@ -334,6 +334,33 @@ def test_draws_of_what_a_search_of_cells_will_find(tmp_path):
     assert "give method.retrain.variational=true, or export.monte_carlo=0" in told
 
 
+@pytest.mark.parametrize(
+    ("method", "more", "told"),
+    [
+        ("nat", ["model=resnet20"], "only, such as model=elastic_tiny, elastic_small"),
+        ("nat", ["model=elastic_tiny", "method.max_macs=1000"], "those that it has reach from 84,576 to 670,016 MACs"),
+        (
+            "nat",
+            ["model=elastic_tiny", "method.epochs=0", "method.warmup_epochs=0"],
+            "train nothing: give one of them, or",
+        ),
+        ("nat", ["model=elastic_tiny", "method.pretrained=/none.pt"], "method.pretrained=/none.pt: "),
+        ("nat", ["model=elastic_tiny", "method.supernet=/none"], "method.supernet=/none: it is no run folder"),
+        (
+            "encas_joint",
+            ["method.supernets.b=null"],
+            "method.supernets.b=None is not allowed; it must be a model config",
+        ),
+        ("encas_joint", ["model@method.supernets.a=resnet20"], "method.supernets.a: subnets are searched in a"),
+        ("encas_joint", ["task=multilabel"], "data digits has one class an image: give task=classification"),
+        ("encas_joint", ["method.epochs=0", "method.warmup_epochs=0"], "train nothing: give one of them"),
+    ],
+)
+def test_super_nets_that_cannot_evolve(method, more, told, tmp_path):
+    """What is wrong with them would be noticed after their training, or never."""
+    assert told in outcome("search", composed("search", f"method={method}", *more), tmp_path)
+
+
 def test_a_mistake_is_a_user_error_and_no_other(tmp_path):
     """The sentences above are our own words, not those of a library that `sentence` knows."""
     with pytest.raises(UserError):

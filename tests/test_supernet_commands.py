@@ -40,7 +40,7 @@ def test_it_brings_its_model_and_its_split(trained, tmp_path):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("data.seed=1", "trained with data.seed=0, and widths must be judged by images that it has not seen"),
+        ("data.seed=1", "trained with data.seed=0, and what is searched must be judged by images that it"),
         ("data=mnist", "was trained on data=digits; leave data out"),
         ("method.supernet=/nowhere", "it is no run folder"),
     ],

@@ -110,7 +110,7 @@ class SubnetEvolution(SubnetTraining):
         """The last archive has been evaluated, by the weights that stay; call it on all ranks."""
 
     def keep(self, folder: str) -> None:
-        """Keeps the weights of the front, and what other runs may start from, in the run folder; call it on all ranks."""
+        """Keeps the weights of the front, and others that are asked for, in the run folder; call it on all ranks."""
         raise NotImplementedError
 
     # archives, for the callback

@@ -42,7 +42,8 @@ class SubnetSpace:
             supernet = network_from(base)
         if not isinstance(supernet, ElasticSupernet):
             raise UserError(
-                f"subnets are searched in a {_SUPERNET} only; {base.get('_target_')} gives a {type(supernet).__name__}"
+                f"subnets are searched in a {_SUPERNET} only, such as model=elastic_tiny, elastic_small or "
+                f"ofa_mobilenet_v3; {base.get('_target_')} gives a {type(supernet).__name__}"
             )
         self.input_shape = tuple(int(size) for size in input_shape)
         channels = self.input_shape[0]
