@@ -4,6 +4,7 @@ Lu et al. 2021, Neural Architecture Transfer (https://arxiv.org/abs/2005.05859):
 of sub-nets only, evaluate the archive, propose a better one, and so on.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -72,7 +73,7 @@ class SubnetEvolution(SubnetTraining):
         self.archive = self.first_archive()  # trained, and evaluated next
         self.iteration = 0  # the number of this archive; in the end that of all of them
         self.measures: list[dict[str, float]] = []  # of each archive that was evaluated
-        self.predicted: list[float] = []  # errors of the archive, as the surrogate has them
+        self.predicted: list[float] = []  # errors of the archive by the surrogate; NaN where it was fitted on the row
         self.compared: tuple[list[float], list[float]] = ([], [])  # errors of the last such archive, and as measured
         self.final = False  # whether the weights are averaged ones, and stay
         self.average = WeightAverage()
@@ -138,8 +139,9 @@ class SubnetEvolution(SubnetTraining):
         measure = {"iteration": self.iteration, "hypervolume": self.front_volume(), "evaluations": len(self.candidates)}
         if self.predicted:
             measured = self.measured_errors()
-            measure |= rank_measures(np.array(self.predicted), measured)
-            self.compared = (list(self.predicted), measured.tolist())
+            unseen = np.isfinite(self.predicted)
+            measure |= rank_measures(np.array(self.predicted)[unseen], measured[unseen])
+            self.compared = (np.array(self.predicted)[unseen].tolist(), measured[unseen].tolist())
         self.measures.append({name: float(value) for name, value in measure.items()})
         self._count_logged(trainer)
         for logger in trainer.loggers if trainer.is_global_zero else ():
@@ -159,7 +161,10 @@ class SubnetEvolution(SubnetTraining):
                 f"iteration {self.iteration} has {len(found[0])} rows, not method.archive={self.archive_size}: no more "
                 "different ones were found; other searchers may evaluate more"
             )
-        self.archive, self.predicted = np.asarray(found[0], dtype=np.int64), list(found[1])
+        before, rows = set(keys(self.archive)), np.asarray(found[0], dtype=np.int64)
+        # of rows that the surrogate was fitted on its prediction is no news
+        self.predicted = [math.nan if k in before else p for k, p in zip(keys(rows), found[1], strict=False)]
+        self.archive = rows
         self.iteration += 1
 
     def take_average(self) -> bool:
