@@ -206,13 +206,12 @@ class EncasJoint(SubnetEvolution):
 
     def _single_errors(self) -> dict[Member, float]:
         """The errors of all sub-nets of today, each alone."""
-        current = [c for c in self.current_candidates() if len(c.architecture["members"]) == len(self.spaces)]
-        parts = self.subnet_rows(self.known_rows(current))
-        return {
-            Member(number, tuple(row)): errors[number]
-            for number, part in enumerate(parts)
-            for row, errors in zip(part.tolist(), map(self._net_errors, current), strict=True)
-        }
+        found = {}
+        for candidate in self.current_candidates():
+            members = list(self._members(candidate).values())
+            errors = [candidate.error] if len(members) == 1 else self._net_errors(candidate)
+            found |= {own: errors[own.supernet if len(members) > 1 else 0] for own in members}
+        return found
 
     def _single_fronts(self) -> dict[str, Member]:
         """Of each super-net the sub-nets of today, by name, of which no cheaper one of it has as small an error."""

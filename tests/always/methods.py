@@ -132,7 +132,7 @@ METHODS = [
             *("method.doe=6", "method.archive=5", "method.calibration_images=64"),
             *("method.surrogate_members=20", "method.surrogate_evaluations=200"),
         ),
-        candidates=6 + 5,
+        candidates=None,  # cascades, and single sub-nets that are on the front
         seconds=10,
         model=(),
     ),

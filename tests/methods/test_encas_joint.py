@@ -1,5 +1,7 @@
 """ENCAS-joint: a candidate is the cascade that its file builds, and the archive learns from all its sub-nets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from src.errors import UserError
 from src.evolution.budget import keys
 from src.methods.encas_joint import SUBNETS, EncasJoint
 from src.methods.weights import load_weights
+from src.reporting.candidates import Candidate
 from src.runtime.architecture import FRONT, WEIGHTS, load_architecture
 from src.runtime.build import network_from
 from src.runtime.members import given_members
@@ -22,6 +25,12 @@ def searched(tmp_path_factory):
     module = joint(folder, swa_iterations=0)
     evolve(module, folder)
     return module, folder
+
+
+def cascades(module) -> list[Candidate]:
+    """Those of the last archive; sub-nets that answer alone are left out."""
+    last = module.plan.iterations
+    return [c for c in module.candidates if c.extra["iteration"] == last and len(c.architecture["members"]) == 2]
 
 
 def test_a_candidate_is_what_its_config_and_weights_make_live(searched):
@@ -40,8 +49,8 @@ def test_a_candidate_is_what_its_config_and_weights_make_live(searched):
         assert sum(p.numel() for p in cascade.parameters()) == kept.candidate.params
     with torch.no_grad():
         wrong = base.network()(images).argmax(1) != targets
-    alone = [value for c in module.current_candidates() for name, value in c.extra.items() if name.startswith("error_")]
-    assert 100 * float(wrong.float().mean()) == pytest.approx(min(alone))
+    alone = [value for c in module.candidates for name, value in c.extra.items() if name.startswith("error_")]
+    assert 100 * float(wrong.float().mean()) == pytest.approx(min(alone[-2 * len(cascades(module)) :]))
 
 
 def test_each_super_net_leaves_a_pool_of_its_front(searched):
@@ -59,8 +68,17 @@ def test_each_super_net_leaves_a_pool_of_its_front(searched):
 def test_rows_come_back_from_candidates(searched):
     """An archive that is not recognised would be evaluated again, and the surrogate fitted to other rows."""
     module, _ = searched
-    assert np.array_equal(module.measured_errors(), [c.error for c in module.current_candidates()])
-    assert set(keys(module.archive)) == set(keys(module.known_rows(module.current_candidates())))
+    assert np.array_equal(module.archive, module.known_rows(cascades(module)))
+
+
+def test_sub_nets_that_answer_alone_are_candidates_once(searched):
+    """A front of cascades only would miss the cheapest; a cascade that never goes on would stand beside its first."""
+    module, folder = searched
+    alone = [c for c in module.candidates if len(c.architecture["members"]) == 1]
+    names = {name for c in alone for name in module.space.members_of(c.architecture)}
+    assert names == {path.stem for path in (folder / SUBNETS).glob("*.pt")} != set()
+    current = [(c.error, c.macs) for c in module.current_candidates()]
+    assert all(current.count((c.error, c.macs)) == 1 for c in alone)
 
 
 def test_the_first_archive_holds_both_ends_together(tmp_path):
@@ -90,7 +108,8 @@ def test_super_nets_are_trained_by_turns_with_their_own_sub_nets(tmp_path, monke
 def test_archives_are_different_cascades(searched, searcher, with_archive, tmp_path):
     module, _ = searched
     asking = joint(tmp_path, {"searcher": searcher, "with_archive": with_archive})
-    asking.candidates, asking.iteration, asking.archive_size = module.candidates, module.iteration, 3
+    judged = [replace(candidate, outdated=False) for candidate in cascades(module)]
+    asking.candidates, asking.iteration, asking.archive_size = judged, 1, 3
     rows, predicted = asking.proposed(lambda: None)
     assert len(rows) == len(set(keys(rows))) == 3
     assert np.array_equal(rows, asking.space.canonical(rows))
