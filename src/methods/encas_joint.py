@@ -112,13 +112,17 @@ class EncasJoint(SubnetEvolution):
     def known_rows(self, candidates: Sequence[Candidate]) -> NDArray:
         return self.space.rows([candidate.architecture for candidate in candidates])
 
+    def archived_candidates(self) -> list[Candidate]:
+        """Without the sub-nets that stand alone, which `finish` adds."""
+        return [c for c in self.current_candidates() if len(c.architecture["members"]) == len(self.spaces)]
+
     # archives, for the callback
 
     def begin_evaluation(self, validation: Iterable[tuple[Tensor, Tensor]]) -> tuple[list, list[float]]:
         """Every sub-net of the archive, each once."""
         self.outdate()
         self._validation, self._outputs = validation, {}
-        known = set(keys(self.known_rows(self.current_candidates())))
+        known = set(keys(self.known_rows(self.archived_candidates())))
         self._todo = self.archive[[key not in known for key in keys(self.archive)]]
         parts = enumerate(self.subnet_rows(self._todo))
         items = [Member(number, tuple(row)) for number, part in parts for row in np.unique(part, axis=0).tolist()]
@@ -157,7 +161,7 @@ class EncasJoint(SubnetEvolution):
         self._outputs = {}
 
     def proposed(self, check: Callable[[], None]) -> tuple[NDArray, list[float]]:
-        current = self.current_candidates()
+        current = self.archived_candidates()
         rows, net_errors = self.known_rows(current), np.array([self._net_errors(c) for c in current])
         values = np.array([(c.error, c.macs) for c in current], dtype=np.float64)
         seed = keyed_seed(self.seed, "proposals", self.iteration)
@@ -206,7 +210,7 @@ class EncasJoint(SubnetEvolution):
 
     def _single_errors(self) -> dict[Member, float]:
         """The errors of all sub-nets of today, each alone."""
-        current = [c for c in self.current_candidates() if len(c.architecture["members"]) == len(self.spaces)]
+        current = self.archived_candidates()
         parts = self.subnet_rows(self.known_rows(current))
         return {
             Member(number, tuple(row)): errors[number]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from src.errors import UserError, check_whole
@@ -178,7 +179,7 @@ class SubnetEvolution(SubnetTraining):
 
     def measured_errors(self) -> NDArray:
         """Errors (n,) of the archive that was predicted, as they were measured, in its order."""
-        current = self.current_candidates()
+        current = self.archived_candidates()
         errors = dict(zip(keys(self.known_rows(current)), (c.error for c in current), strict=True))
         return np.array([errors[key] for key in keys(self.archive)])
 
@@ -209,6 +210,10 @@ class SubnetEvolution(SubnetTraining):
     def most_macs(self) -> float:
         """Of anything that is searched."""
         return float(sum(space.reachable()[1] for space in self.spaces))
+
+    def archived_candidates(self) -> list[Candidate]:
+        """Those of today that a row of an archive stands for: all, unless a method says otherwise."""
+        return self.current_candidates()
 
     def front_volume(self) -> float:
         """The hypervolume of the candidates of today, as a share of the box below `reference`."""

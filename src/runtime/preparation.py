@@ -149,8 +149,8 @@ def _take_run_of_supernet(config: DictConfig) -> None:
         elif key.startswith("data.") and OmegaConf.select(data, name) != value:
             raise UserError(
                 f"{key}={value}: the super-net in {config.method.supernet} was trained with "
-                f"{key}={OmegaConf.select(data, name)}, and what is searched must be judged by images that it has not seen: "
-                f"leave {key} out"
+                f"{key}={OmegaConf.select(data, name)}, and what is searched must be judged by images that it has not "
+                f"seen: leave {key} out"
             )
         elif key in ("data", "experiment") and config.data.get("name") != data.get("name"):
             raise UserError(

@@ -32,7 +32,7 @@ def test_a_config_builds_the_cascade_that_the_row_means(space):
     cascade = network_from(space.config(genotype))
     assert isinstance(cascade, Cascade)
     assert cascade.thresholds == pytest.approx(genotype["thresholds"])
-    members = space.members(space.row(genotype))
+    members = space.members_of(genotype)
     assert cascade.names == list(members)
     assert [name.partition("-")[0] for name in members] == [own["supernet"] for own in genotype["members"]]
     for network, member, macs in zip(cascade.members, members.values(), cascade.macs, strict=True):
@@ -45,5 +45,6 @@ def test_macs_are_by_super_net_and_not_by_place(space):
     rows = space.uniform(20, np.random.default_rng(1))
     macs = space.macs_of(rows)
     for row, own in zip(rows, macs.tolist(), strict=True):
-        named = {member.supernet: space.member_costs(member)[0] for member in space.members(row).values()}
+        members = space.members_of(space.genotype(row)).values()
+        named = {member.supernet: space.member_costs(member)[0] for member in members}
         assert own == [named[0], named[1]]
