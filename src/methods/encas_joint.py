@@ -129,10 +129,18 @@ class EncasJoint(SubnetEvolution):
         return items, [self.space.member_costs(item)[0] for item in items]
 
     def evaluated(self, item: Member) -> SubnetOutputs:
+        """What a sub-net says of the validation images, in half precision as cascades have it, and its error by that."""
         began = time.monotonic()
-        outputs, error = self.outputs_of(self.calibrated(item.supernet, np.array(item.row)), self._validation)
+        outputs, _ = self.outputs_of(self.calibrated(item.supernet, np.array(item.row)), self._validation)
         softmax = torch.cat([half_softmax(main_output(part).float()) for part in outputs]).cpu().numpy()
+        error = 100 * float((softmax.argmax(1) != self.labels()).mean())
         return SubnetOutputs(error, softmax, *self.space.member_costs(item), time.monotonic() - began)
+
+    def labels(self) -> NDArray:
+        """The true classes (N,) of the validation images."""
+        if self._labels is None:
+            self._labels = torch.cat([targets for _, targets in self._validation]).cpu().numpy()
+        return self._labels
 
     def take(self, trainer: pl.Trainer, item: Member, result: SubnetOutputs) -> None:
         self._outputs[item.supernet, keys(np.array([item.row]))[0]] = result
@@ -141,9 +149,7 @@ class EncasJoint(SubnetEvolution):
         """Records the cascades; all ranks have all outputs."""
         if not len(self._todo):
             return
-        if self._labels is None:
-            self._labels = torch.cat([targets for _, targets in self._validation]).cpu().numpy()
-        cascades = JointCascades(self.space.layout, self._outputs, self._labels)
+        cascades = JointCascades(self.space.layout, self._outputs, self.labels())
         for row, value in zip(self._todo, cascades.measured(self._todo), strict=True):
             errors = {f"error_{name}": e for name, e in zip(self.space.names, value.errors, strict=True)}
             candidate = Candidate(
