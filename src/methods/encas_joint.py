@@ -129,7 +129,7 @@ class EncasJoint(SubnetEvolution):
         return items, [self.space.member_costs(item)[0] for item in items]
 
     def evaluated(self, item: Member) -> SubnetOutputs:
-        """What a sub-net says of the validation images, in half precision as cascades have it, and its error by that."""
+        """What a sub-net says of the validation images, in half precision as in cascades, and its error by that."""
         began = time.monotonic()
         outputs, _ = self.outputs_of(self.calibrated(item.supernet, np.array(item.row)), self._validation)
         softmax = torch.cat([half_softmax(main_output(part).float()) for part in outputs]).cpu().numpy()
