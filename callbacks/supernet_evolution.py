@@ -52,7 +52,7 @@ class SupernetEvolution(pl.Callback):
             pl_module.note_iteration(trainer)
             if pl_module.next_wanted():
                 self._propose(trainer, pl_module)
-            elif not pl_module.take_average():
+            elif not pl_module.take_last_archive():
                 pl_module.finish(trainer)
                 pl_module.keep(self.folder)
                 pl_module.end_search()

@@ -112,23 +112,35 @@ class EncasJoint(SubnetEvolution):
     def known_rows(self, candidates: Sequence[Candidate]) -> NDArray:
         return self.space.rows([candidate.architecture for candidate in candidates])
 
+    def archived_candidates(self) -> list[Candidate]:
+        """Without the sub-nets that stand alone, which `finish` adds."""
+        return [c for c in self.current_candidates() if len(c.architecture["members"]) == len(self.spaces)]
+
     # archives, for the callback
 
     def begin_evaluation(self, validation: Iterable[tuple[Tensor, Tensor]]) -> tuple[list, list[float]]:
         """Every sub-net of the archive, each once."""
         self.outdate()
         self._validation, self._outputs = validation, {}
-        known = set(keys(self.known_rows(self.current_candidates())))
+        known = set(keys(self.known_rows(self.archived_candidates())))
         self._todo = self.archive[[key not in known for key in keys(self.archive)]]
         parts = enumerate(self.subnet_rows(self._todo))
         items = [Member(number, tuple(row)) for number, part in parts for row in np.unique(part, axis=0).tolist()]
         return items, [self.space.member_costs(item)[0] for item in items]
 
     def evaluated(self, item: Member) -> SubnetOutputs:
+        """What a sub-net says of the validation images, in half precision as in cascades, and its error by that."""
         began = time.monotonic()
-        outputs, error = self.outputs_of(self.calibrated(item.supernet, np.array(item.row)), self._validation)
+        outputs, _ = self.outputs_of(self.calibrated(item.supernet, np.array(item.row)), self._validation)
         softmax = torch.cat([half_softmax(main_output(part).float()) for part in outputs]).cpu().numpy()
+        error = 100 * float((softmax.argmax(1) != self.labels()).mean())
         return SubnetOutputs(error, softmax, *self.space.member_costs(item), time.monotonic() - began)
+
+    def labels(self) -> NDArray:
+        """The true classes (N,) of the validation images."""
+        if self._labels is None:
+            self._labels = torch.cat([targets for _, targets in self._validation]).cpu().numpy()
+        return self._labels
 
     def take(self, trainer: pl.Trainer, item: Member, result: SubnetOutputs) -> None:
         self._outputs[item.supernet, keys(np.array([item.row]))[0]] = result
@@ -137,9 +149,7 @@ class EncasJoint(SubnetEvolution):
         """Records the cascades; all ranks have all outputs."""
         if not len(self._todo):
             return
-        if self._labels is None:
-            self._labels = torch.cat([targets for _, targets in self._validation]).cpu().numpy()
-        cascades = JointCascades(self.space.layout, self._outputs, self._labels)
+        cascades = JointCascades(self.space.layout, self._outputs, self.labels())
         for row, value in zip(self._todo, cascades.measured(self._todo), strict=True):
             errors = {f"error_{name}": e for name, e in zip(self.space.names, value.errors, strict=True)}
             candidate = Candidate(
@@ -157,7 +167,7 @@ class EncasJoint(SubnetEvolution):
         self._outputs = {}
 
     def proposed(self, check: Callable[[], None]) -> tuple[NDArray, list[float]]:
-        current = self.current_candidates()
+        current = self.archived_candidates()
         rows, net_errors = self.known_rows(current), np.array([self._net_errors(c) for c in current])
         values = np.array([(c.error, c.macs) for c in current], dtype=np.float64)
         seed = keyed_seed(self.seed, "proposals", self.iteration)
@@ -205,12 +215,15 @@ class EncasJoint(SubnetEvolution):
         return self.space.members_of(candidate.architecture)
 
     def _single_errors(self) -> dict[Member, float]:
-        """The errors of all sub-nets of today, each alone."""
+        """The errors of all sub-nets of today, each alone; of one whose cascades `finish` has replaced, its own."""
         found = {}
         for candidate in self.current_candidates():
-            members = list(self._members(candidate).values())
-            errors = [candidate.error] if len(members) == 1 else self._net_errors(candidate)
-            found |= {own: errors[own.supernet if len(members) > 1 else 0] for own in members}
+            members = self._members(candidate).values()
+            if len(members) == 1:
+                found |= dict.fromkeys(members, candidate.error)
+            else:
+                errors = self._net_errors(candidate)
+                found |= {member: errors[member.supernet] for member in members}
         return found
 
     def _single_fronts(self) -> dict[str, Member]:

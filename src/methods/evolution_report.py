@@ -24,7 +24,7 @@ def evolution_figures(module: "SubnetEvolution") -> list[tuple]:
         (
             "Archives",
             "What each iteration has evaluated, by the weights of then"
-            + (f"; {last + 1} stands for averaged weights." if module.final else "."),
+            + (f"; {last + 1} is the last look at all fronts, by the weights that stay." if module.final else "."),
             archives_figure(
                 [candidate.error for candidate in module.candidates],
                 [candidate.macs for candidate in module.candidates],

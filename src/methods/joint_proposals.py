@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import check_choice, check_flag, check_range, check_whole
+from src.evolution.budget import keys
 from src.evolution.joint_proposals import propose_joint
 from src.evolution.joint_surrogate import JointSurrogate
 from src.evolution.mo_gomea import mo_gomea
@@ -17,6 +18,7 @@ from src.evolution.reference_survival import survivors
 from src.evolution.variation import VARIED, Variation
 from src.spaces.joint_space import JointSpace
 
+KNOWN = ("measured", "predicted")
 SEARCHERS = ("gomea", "nsga2", "random")
 
 
@@ -33,6 +35,7 @@ class JointProposals:
         subsets: whether the ensembles over whole cascades take random subsets of their inputs, as published; of so few
             inputs hardly one can be spared.
         mutation, elite: of MO-GOMEA, see `Variation`; both 0: the published algorithm.
+        known_errors: by which members of the archive compete, "measured" or "predicted" ones (released code).
         survivors: with random rows, the share of the archive that stays.
     """
 
@@ -45,12 +48,14 @@ class JointProposals:
     mutation: float = VARIED.mutation
     elite: float = VARIED.elite
     survivors: float = 0.5
+    known_errors: str = "measured"
 
     def __post_init__(self) -> None:
         check_choice("method.searcher", self.searcher, SEARCHERS)
         check_whole("method.surrogate_members", self.members, 1)
         check_whole("method.surrogate_evaluations", self.evaluations, 1)
         check_flag("method.with_archive", self.with_archive)
+        check_choice("method.known_errors", self.known_errors, KNOWN)
         check_flag("method.start_with_archive", self.start)
         check_flag("method.surrogate_subsets", self.subsets)
         check_range("method.mutation", self.mutation, 0, 1)
@@ -98,5 +103,8 @@ class JointProposals:
         candidates = np.concatenate([found, rows]) if self.with_archive else found
         candidates = distinct(candidates)
         predicted = surrogate.predict(candidates, space.macs_of(candidates))
+        if self.known_errors == "measured":
+            own = dict(zip(keys(rows), values, strict=True))
+            predicted = np.array([own.get(key, value) for key, value in zip(keys(candidates), predicted, strict=True)])
         chosen = survivors(predicted, min(count, len(candidates)), seed)
         return candidates[chosen], predicted[chosen, 0].tolist()

@@ -76,7 +76,7 @@ class SubnetEvolution(SubnetTraining):
         self.measures: list[dict[str, float]] = []  # of each archive that was evaluated
         self.predicted: list[float] = []  # errors of the archive by the surrogate; NaN where it was fitted on the row
         self.compared: tuple[list[float], list[float]] = ([], [])  # errors of the last such archive, and as measured
-        self.final = False  # whether the weights are averaged ones, and stay
+        self.final = False  # whether the weights stay
         self.average = WeightAverage()
 
     # what a method with rows of its own says
@@ -128,9 +128,9 @@ class SubnetEvolution(SubnetTraining):
     def outdate(self) -> None:
         """Marks what was judged by other weights than those of today."""
         if self.reevaluates:
-            today = self.today()
+            first = self.today() - (self.final and self.average.count < 2)  # the weights of the last iteration stay
             self.candidates = [
-                c if c.extra["iteration"] == today or c.outdated else replace(c, outdated=True) for c in self.candidates
+                c if c.extra["iteration"] >= first or c.outdated else replace(c, outdated=True) for c in self.candidates
             ]
 
     def note_iteration(self, trainer: pl.Trainer) -> None:
@@ -168,25 +168,32 @@ class SubnetEvolution(SubnetTraining):
         self.archive = rows
         self.iteration += 1
 
-    def take_average(self) -> bool:
-        """After the last iteration: takes averaged weights, once; whether there are any, to be evaluated now."""
+    def take_last_archive(self) -> bool:
+        """After the last iteration, once: all that was ever on the front of one is judged by the weights that stay.
+
+        These are averaged ones, if that is asked for. Returns whether there is anything to evaluate.
+        """
         self.iteration = self.plan.iterations + 1
-        if self.final or self.average.count < 2:
+        if self.final or not self.reevaluates:
             return False
-        self.network.load_state_dict(self.average.state(self.network.state_dict()))
+        if self.average.count > 1:
+            self.network.load_state_dict(self.average.state(self.network.state_dict()))
         self.archive, self.predicted, self.final = self.last_archive(), [], True
         return True
 
     def measured_errors(self) -> NDArray:
         """Errors (n,) of the archive that was predicted, as they were measured, in its order."""
-        current = self.current_candidates()
+        current = self.archived_candidates()
         errors = dict(zip(keys(self.known_rows(current)), (c.error for c in current), strict=True))
         return np.array([errors[key] for key in keys(self.archive)])
 
     def last_archive(self) -> NDArray:
-        """What is evaluated with averaged weights: the archive, and all that was ever on the front of the run."""
-        ever = [replace(candidate, outdated=False) for candidate in self.candidates]
-        return distinct(np.concatenate([self.archive, self.known_rows(pareto_front(ever))]))
+        """The archive, and all that was on the front of its iteration (the run's cumulative front, section 1.1)."""
+        rows = [self.archive]
+        for number in range(self.plan.iterations + 1):
+            own = [replace(c, outdated=False) for c in self.candidates if c.extra["iteration"] == number]
+            rows.append(self.known_rows(pareto_front(own)))
+        return distinct(np.concatenate(rows))
 
     def kept_networks(self) -> list[KeptNetwork]:
         """A network to compare with, and the front, with their files in the run folder."""
@@ -210,6 +217,10 @@ class SubnetEvolution(SubnetTraining):
     def most_macs(self) -> float:
         """Of anything that is searched."""
         return float(sum(space.reachable()[1] for space in self.spaces))
+
+    def archived_candidates(self) -> list[Candidate]:
+        """Those of today that a row of an archive stands for: all, unless a method says otherwise."""
+        return self.current_candidates()
 
     def front_volume(self) -> float:
         """The hypervolume of the candidates of today, as a share of the box below `reference`."""

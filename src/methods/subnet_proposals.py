@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import UserError, check_choice, check_flag, check_range, check_whole
-from src.evolution.budget import UniqueEvaluations
+from src.evolution.budget import UniqueEvaluations, keys
 from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.nsga3_rows import nsga3, survivors
@@ -18,6 +18,7 @@ from src.spaces.subnet_space import SubnetSpace
 
 SEARCHERS = ("nsga3", "nsga2", "random")
 SURROGATES = ("rbf_ensemble", "none")
+KNOWN = ("measured", "predicted")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Proposals:
         population, crossover, mutation, eta: of the evolution (section 1.6); eta not of "nsga2".
         members: of the RBF ensemble.
         with_archive: whether the archive competes with what was found (the flag add_archive_to_candidates).
+        known_errors: by which members of the archive compete, "measured" or "predicted" ones (released code).
         survivors: without surrogate or with random rows, the share of the archive that stays.
     """
 
@@ -44,6 +46,7 @@ class Proposals:
     members: int = 500
     with_archive: bool = True
     survivors: float = 0.5
+    known_errors: str = "measured"
 
     def __post_init__(self) -> None:
         check_choice("method.searcher", self.searcher, SEARCHERS)
@@ -55,6 +58,7 @@ class Proposals:
         check_range("method.mutation_eta", self.eta, 0)
         check_whole("method.surrogate_members", self.members, 1)
         check_flag("method.with_archive", self.with_archive)
+        check_choice("method.known_errors", self.known_errors, KNOWN)
         check_range("method.survivors", self.survivors, 0, 1)
 
     @property
@@ -122,6 +126,10 @@ class Proposals:
             candidates = distinct(np.concatenate([found, rows]) if self.with_archive else found)
         candidates = candidates[space.macs_of(candidates) <= most]
         values = objectives(candidates)
+        if self.known_errors == "measured":
+            measured = dict(zip(keys(rows), errors.tolist(), strict=True))
+            own = zip(keys(candidates), values[:, 0].tolist(), strict=True)
+            values[:, 0] = [measured.get(key, predicted) for key, predicted in own]
         chosen = survivors(values, min(count, len(candidates)), seed)
         return candidates[chosen], values[chosen, 0].tolist()
 

@@ -121,7 +121,7 @@ class SubnetResults:
         writer.writerow(("id", "val_error", "val_macs", "test_error", "test_macs", "params"))
         for kept, (error, macs) in zip(self.front, self.points_on_test(), strict=True):
             own = kept.candidate
-            writer.writerow((own.id, own.error, own.macs, error, macs, own.params))
+            writer.writerow((own.id, f"{own.error:.4f}", own.macs, f"{error:.4f}", round(macs), own.params))
         write_whole(path, text.getvalue())
 
 

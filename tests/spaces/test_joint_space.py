@@ -45,7 +45,6 @@ def test_macs_are_by_super_net_and_not_by_place(space):
     rows = space.uniform(20, np.random.default_rng(1))
     macs = space.macs_of(rows)
     for row, own in zip(rows, macs.tolist(), strict=True):
-        named = {
-            member.supernet: space.member_costs(member)[0] for member in space.members_of(space.genotype(row)).values()
-        }
+        members = space.members_of(space.genotype(row)).values()
+        named = {member.supernet: space.member_costs(member)[0] for member in members}
         assert own == [named[0], named[1]]
