@@ -27,9 +27,9 @@ def searched(tmp_path_factory):
 
 
 def cascades(module) -> list[Candidate]:
-    """Those of the last archive; sub-nets that answer alone are left out."""
-    last = max(c.extra["iteration"] for c in module.candidates)
-    return [c for c in module.candidates if c.extra["iteration"] == last and len(c.architecture["members"]) == 2]
+    """Those that were judged by the weights that stay; sub-nets that answer alone are left out."""
+    last = module.plan.iterations
+    return [c for c in module.candidates if c.extra["iteration"] >= last and len(c.architecture["members"]) == 2]
 
 
 def test_a_candidate_is_what_its_config_and_weights_make_live(searched):
