@@ -25,9 +25,10 @@ from src.evolution.budget import keys
 from src.evolution.new_rows import distinct
 from src.methods.cascade_outputs import JointCascades, SubnetOutputs
 from src.methods.joint_proposals import JointProposals
+from src.methods.kept_network import KeptNetwork
 from src.methods.subnet_draws import distinct_rows
 from src.methods.subnet_evolution import SubnetEvolution
-from src.methods.subnet_results import KeptNetwork, SubnetResults
+from src.methods.subnet_results import SubnetResults
 from src.methods.weights import weights_of
 from src.networks.cascade_rule import half_softmax
 from src.networks.elastic_mobile.several import SeveralSupernets

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from src.errors import UserError, check_flag, check_text
 from src.evolution.budget import keys
+from src.methods.kept_network import KeptNetwork, name_of
 from src.methods.subnet_draws import distinct_rows
 from src.methods.subnet_evolution import SUPERNET, SubnetEvolution
 from src.methods.subnet_proposals import Proposals
-from src.methods.subnet_results import KeptNetwork, SubnetResults, name_of
+from src.methods.subnet_results import SubnetResults
 from src.methods.weights import load_weights, weights_of
 from src.networks.elastic_mobile.ofa_weights import load_ofa
 from src.reporting.candidates import Candidate, best_candidate, pareto_front

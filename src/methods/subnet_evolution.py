@@ -22,7 +22,7 @@ from src.evolution.rank_measures import rank_measures
 from src.methods.evolution_report import evolution_figures
 from src.methods.evolution_schedule import Phase
 from src.methods.hypervolume_reference import checked_reference
-from src.methods.subnet_results import KeptNetwork
+from src.methods.kept_network import KeptNetwork
 from src.methods.subnet_training import SubnetTraining
 from src.methods.weight_average import WeightAverage
 from src.reporting import quantities

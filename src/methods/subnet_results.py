@@ -4,7 +4,6 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,35 +14,14 @@ from torch import nn
 from src.methods.cascade_testing import check_cascade, measured_macs
 from src.methods.final_training import TRUST, Recipe, TrainedNetwork, compare, table_row
 from src.methods.front_test import FrontTest
-from src.methods.weights import load_weights
+from src.methods.kept_network import KeptNetwork
 from src.networks.cascade import Cascade
 from src.reporting import quantities
-from src.reporting.candidates import Candidate
 from src.reporting.hypervolume import hypervolume
-from src.runtime.build import network_from
 from src.whole_files import write_whole
 
 if TYPE_CHECKING:
     from src.methods.subnet_evolution import SubnetEvolution
-
-
-@dataclass(frozen=True)
-class KeptNetwork:
-    """A network whose weights lie in the run folder; `candidate`: of the front, None for the one to compare with."""
-
-    name: str
-    config: dict[str, Any]
-    weights: Path
-    candidate: Candidate | None = None
-
-    @classmethod
-    def of(cls, candidate: Candidate, config: dict[str, Any], weights: Path) -> "KeptNetwork":
-        return cls(name_of(candidate), config, weights, candidate)
-
-    def network(self) -> nn.Module:
-        network = network_from(self.config)
-        load_weights(network, self.weights)
-        return network.eval()
 
 
 class SubnetResults:
@@ -123,8 +101,3 @@ class SubnetResults:
             own = kept.candidate
             writer.writerow((own.id, f"{own.error:.4f}", own.macs, f"{error:.4f}", round(macs), own.params))
         write_whole(path, text.getvalue())
-
-
-def name_of(candidate: Candidate) -> str:
-    """The name of its files in the front's folder."""
-    return f"candidate_{candidate.id}"
