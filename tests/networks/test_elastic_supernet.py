@@ -4,7 +4,6 @@ import random
 
 import pytest
 import torch
-from networks.elastic import SPACES, lived_in, random_genotype
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,6 +15,7 @@ from src.networks.elastic_mobile.kernels import shrunk
 from src.networks.elastic_mobile.macro import check_genotype, largest, macro_of, smallest
 from src.networks.elastic_mobile.supernet import ElasticSupernet
 from src.runtime.build import network_from
+from tests.networks.elastic import SPACES, lived_in, random_genotype
 
 
 @pytest.fixture(scope="module", params=SPACES)

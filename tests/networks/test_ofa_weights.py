@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from networks.elastic import lived_in
 
 from src.errors import UserError
 from src.networks.elastic_mobile.ofa_weights import load_ofa, ofa_name
 from src.networks.elastic_mobile.supernet import ElasticSupernet
+from tests.networks.elastic import lived_in
 
 # as printed of the state dict of the released super-net, written down by hand
 RELEASED = {
