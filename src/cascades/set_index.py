@@ -68,6 +68,7 @@ class SetIndex:
         held = len(self._keys)
         room = np.arange(held, min(self.capacity, held + count))
         if len(room) < count:
+            self._used[room] = self._clock  # or, never used, they would be given away a second time
             oldest = np.argsort(self._used, kind="stable")[: count - len(room)]
             keep = ~np.isin(self._places, oldest)
             self._keys, self._places = self._keys[keep], self._places[keep]

@@ -84,8 +84,7 @@ def test_sigterm_saves_within_an_epoch_and_ends_cleanly(devices, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [ONE_DEVICE, TWO_RANKS], ids=["one process", "two ranks"])
-@pytest.mark.parametrize("name", ["cafenet", "nat"])
+@pytest.mark.parametrize(("name", "devices"), [("cafenet", ONE_DEVICE), ("nat", TWO_RANKS)], ids=["cafenet", "nat"])
 def test_sigterm_while_a_super_net_is_searched(name, devices, tmp_path):
     """No step is made there: what looks for a signal after each step would see none."""
     searching = next(method for method in METHODS if method.name == name).command
