@@ -26,6 +26,7 @@ from src.evolution.new_rows import distinct
 from src.methods.cascade_outputs import JointCascades, SubnetOutputs
 from src.methods.joint_proposals import JointProposals
 from src.methods.kept_network import KeptNetwork
+from src.methods.single_subnets import net_errors, single_errors, single_fronts
 from src.methods.subnet_draws import distinct_rows
 from src.methods.subnet_evolution import SubnetEvolution
 from src.methods.subnet_results import SubnetResults
@@ -169,23 +170,19 @@ class EncasJoint(SubnetEvolution):
 
     def proposed(self, check: Callable[[], None]) -> tuple[NDArray, list[float]]:
         current = self.archived_candidates()
-        rows, net_errors = self.known_rows(current), np.array([self._net_errors(c) for c in current])
+        rows, alone = self.known_rows(current), np.array([net_errors(self.space, c) for c in current])
         values = np.array([(c.error, c.macs) for c in current], dtype=np.float64)
         seed = keyed_seed(self.seed, "proposals", self.iteration)
-        return self.proposals.next_archive(self.space, rows, net_errors, values, self.archive_size, seed, check)
-
-    def _net_errors(self, candidate: Candidate) -> list[float]:
-        """Errors (K,) of a cascade's sub-nets, each alone."""
-        return [candidate.extra[f"error_{name}"] for name in self.space.names]
+        return self.proposals.next_archive(self.space, rows, alone, values, self.archive_size, seed, check)
 
     def finish(self, trainer: pl.Trainer) -> None:
         """Records each super-net's front of sub-nets as cascades of one, in the place of cascades that go no further.
 
         Rows cannot say that a sub-net answers alone; with a threshold of 0.1 it all but does.
         """
-        errors = self._single_errors()
+        errors, singles = self._singles()
         alone = {}
-        for member in self._single_fronts().values():
+        for member in singles.values():
             macs, params = self.space.member_costs(member)
             alone[errors[member], macs] = (self.space.single(member), params)
         self.candidates = [replace(c, outdated=c.outdated or (c.error, c.macs) in alone) for c in self.candidates]
@@ -197,7 +194,7 @@ class EncasJoint(SubnetEvolution):
 
     def keep(self, folder: str) -> None:
         """Weights of the members of the front's cascades; each super-net's front of sub-nets, for a pool."""
-        front, singles = pareto_front(self.candidates), self._single_fronts()
+        front, singles = pareto_front(self.candidates), self._singles()[1]
         members = {name: own for c in front for name, own in self._members(c).items()}
         items = sorted({**members, **singles}.items())
         costs = [float(self.space.member_costs(member)[0]) for _, member in items]
@@ -215,27 +212,10 @@ class EncasJoint(SubnetEvolution):
         """The members of a cascade by name, in their order."""
         return self.space.members_of(candidate.architecture)
 
-    def _single_errors(self) -> dict[Member, float]:
-        """The errors of all sub-nets of today, each alone; of one whose cascades `finish` has replaced, its own."""
-        found = {}
-        for candidate in self.current_candidates():
-            members = self._members(candidate).values()
-            if len(members) == 1:
-                found |= dict.fromkeys(members, candidate.error)
-            else:
-                errors = self._net_errors(candidate)
-                found |= {member: errors[member.supernet] for member in members}
-        return found
-
-    def _single_fronts(self) -> dict[str, Member]:
-        """Of each super-net the sub-nets of today, by name, of which no cheaper one of it has as small an error."""
-        errors = self._single_errors()
-        best, found = [np.inf] * len(self.spaces), {}
-        for member in sorted(errors, key=lambda own: (self.space.member_costs(own)[0], errors[own], own)):
-            if errors[member] < best[member.supernet]:
-                best[member.supernet] = errors[member]
-                found[self.space.name(member)] = member
-        return found
+    def _singles(self) -> tuple[dict[Member, float], dict[str, Member]]:
+        """Errors of all sub-nets of today, each alone, and each super-net's front of them."""
+        errors = single_errors(self.space, self.current_candidates())
+        return errors, single_fronts(self.space, errors)
 
     # the result
 
@@ -258,7 +238,7 @@ class EncasJoint(SubnetEvolution):
 
     def kept_networks(self) -> list[KeptNetwork]:
         """The front, and the best single sub-net first."""
-        errors, singles = self._single_errors(), self._single_fronts()
+        errors, singles = self._singles()
         best = min(singles, key=lambda name: errors[singles[name]])
         folder = Path(self.run_folder)
         base = KeptNetwork(best, self.space.member_config(singles[best]), folder / SUBNETS / f"{best}.pt")
