@@ -18,7 +18,8 @@ class JointSurrogate:
 
     Errors may be shares or percentages, MACs any unit. Errors and MACs go into the second and third ensemble on a scale
     where those known reach from 0 to 1 (how the original scales them is not known). Beyond the original, average MACs
-    are kept between those of the first network alone and those of all: RBFs do not know that, and searches find it out.
+    are kept between those of the first network alone and those of all, and errors within the range that was seen: RBFs
+    know neither, and searches find it out.
 
     Args:
         layout: of the rows.
@@ -69,6 +70,7 @@ class JointSurrogate:
             net.fit(part, own)
         self._known = [{} for _ in self.nets]
         self._errors, self._macs = _bounds(errors), _bounds(macs)
+        self._seen = (float(np.min(cascade_errors)), float(np.max(cascade_errors)))
         self.error.fit(self._features(_scaled(errors, self._errors), positions, thresholds), cascade_errors)
         self.cost.fit(self._features(_scaled(macs, self._macs), positions, thresholds), cascade_macs)
         return self
@@ -80,7 +82,7 @@ class JointSurrogate:
         error = self.error.predict(self._features(_scaled(errors, self._errors), positions, thresholds))
         cost = self.cost.predict(self._features(_scaled(macs, self._macs), positions, thresholds))
         alone = np.take_along_axis(macs, self.layout.order(positions)[:, :1], 1)[:, 0]
-        return np.stack([error, np.clip(cost, alone, macs.sum(1))], axis=1)
+        return np.stack([np.clip(error, *self._seen), np.clip(cost, alone, macs.sum(1))], axis=1)
 
     def net_errors(self, parts: list[NDArray]) -> NDArray:
         """Predicted errors (m, K) of sub-nets, rows (m, d_k) of each super-net; each different one is predicted once.

@@ -135,7 +135,8 @@ class EncasJoint(SubnetEvolution):
         began = time.monotonic()
         outputs, _ = self.outputs_of(self.calibrated(item.supernet, np.array(item.row)), self._validation)
         softmax = torch.cat([half_softmax(main_output(part).float()) for part in outputs]).cpu().numpy()
-        error = 100 * float((softmax.argmax(1) != self.labels()).mean())
+        # the very number that a cascade gets in which all images stay with this sub-net
+        error = 100 * int((softmax.argmax(1) != self.labels()).sum()) / len(softmax)
         return SubnetOutputs(error, softmax, *self.space.member_costs(item), time.monotonic() - began)
 
     def labels(self) -> NDArray:

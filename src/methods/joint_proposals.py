@@ -11,6 +11,7 @@ from src.errors import check_choice, check_flag, check_range, check_whole
 from src.evolution.budget import keys
 from src.evolution.joint_proposals import propose_joint
 from src.evolution.joint_surrogate import JointSurrogate
+from src.evolution.known_front import with_known_front
 from src.evolution.mo_gomea import mo_gomea
 from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
@@ -35,8 +36,9 @@ class JointProposals:
         subsets: whether the ensembles over whole cascades take random subsets of their inputs, as published; of so few
             inputs hardly one can be spared.
         mutation, elite: of MO-GOMEA, see `Variation`; both 0: the published algorithm.
-        known_errors: by which members of the archive compete, "measured" or "predicted" ones (released code).
-        survivors: with random rows, the share of the archive that stays.
+        known_errors: by which members of the archive compete: "measured" ones, and their front stays; or "predicted"
+            ones (released code).
+        survivors: the share of the archive that stays with random rows, and of that front at most.
     """
 
     searcher: str = "gomea"
@@ -105,6 +107,10 @@ class JointProposals:
         predicted = surrogate.predict(candidates, space.macs_of(candidates))
         if self.known_errors == "measured":
             own = dict(zip(keys(rows), values, strict=True))
-            predicted = np.array([own.get(key, value) for key, value in zip(keys(candidates), predicted, strict=True)])
-        chosen = survivors(predicted, min(count, len(candidates)), seed)
+            names = keys(candidates)
+            predicted = np.array([own.get(key, value) for key, value in zip(names, predicted, strict=True)])
+            known = np.array([key in own for key in names])
+            chosen = with_known_front(predicted, known, round(self.survivors * count), count, seed)
+        else:
+            chosen = survivors(predicted, min(count, len(candidates)), seed)
         return candidates[chosen], predicted[chosen, 0].tolist()

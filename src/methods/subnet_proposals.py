@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from src.errors import UserError, check_choice, check_flag, check_range, check_whole
 from src.evolution.budget import UniqueEvaluations, keys
+from src.evolution.known_front import with_known_front
 from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.nsga3_rows import nsga3, survivors
@@ -32,8 +33,9 @@ class Proposals:
         population, crossover, mutation, eta: of the evolution (section 1.6); eta not of "nsga2".
         members: of the RBF ensemble.
         with_archive: whether the archive competes with what was found (the flag add_archive_to_candidates).
-        known_errors: by which members of the archive compete, "measured" or "predicted" ones (released code).
-        survivors: without surrogate or with random rows, the share of the archive that stays.
+        known_errors: by which members of the archive compete: "measured" ones, and their front stays; or "predicted"
+            ones (released code).
+        survivors: the share of the archive that stays without surrogate or with random rows, and of that front at most.
     """
 
     searcher: str = "nsga3"
@@ -127,10 +129,13 @@ class Proposals:
         candidates = candidates[space.macs_of(candidates) <= most]
         values = objectives(candidates)
         if self.known_errors == "measured":
-            measured = dict(zip(keys(rows), errors.tolist(), strict=True))
-            own = zip(keys(candidates), values[:, 0].tolist(), strict=True)
+            measured, names = dict(zip(keys(rows), errors.tolist(), strict=True)), keys(candidates)
+            own = zip(names, values[:, 0].tolist(), strict=True)
             values[:, 0] = [measured.get(key, predicted) for key, predicted in own]
-        chosen = survivors(values, min(count, len(candidates)), seed)
+            known = np.array([key in measured for key in names])
+            chosen = with_known_front(values, known, round(self.survivors * count), count, seed)
+        else:
+            chosen = survivors(values, min(count, len(candidates)), seed)
         return candidates[chosen], values[chosen, 0].tolist()
 
     def _evolved(self, asked: UniqueEvaluations, space, rows: NDArray, seed: int, report) -> NDArray:
