@@ -26,7 +26,10 @@ class SubnetOutputs(NamedTuple):
 
 
 class CascadeValue(NamedTuple):
-    """error: percent. macs: on average. errors: of the K sub-nets alone. seconds: of their evaluation."""
+    """error: percent. macs: on average. errors: of the K sub-nets alone.
+
+    seconds: of the evaluation of those that no cascade before this one has.
+    """
 
     error: float
     macs: float
@@ -64,9 +67,10 @@ class JointCascades:
         objectives = self.evaluator.objectives(
             np.concatenate([in_order + 1, levels], axis=1), ("error", "macs", "params")
         )
-        values = []
+        values, charged = [], set()
         for (error, macs, params), own in zip(objectives.tolist(), numbers.tolist(), strict=True):
-            members = [self.outputs[number] for number in own]
-            errors, seconds = tuple(m.error for m in members), sum(m.seconds for m in members)
+            errors = tuple(self.outputs[number].error for number in own)
+            seconds = sum(self.outputs[number].seconds for number in own if number not in charged)
+            charged.update(own)
             values.append(CascadeValue(error, macs, round(params), errors, seconds))
         return values

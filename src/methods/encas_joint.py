@@ -18,6 +18,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from src.errors import UserError, check_text
@@ -100,7 +101,10 @@ class EncasJoint(SubnetEvolution):
             seed = keyed_seed(self.seed, "first archive", number)
             own = distinct_rows(space, self.doe, space.reachable()[1], seed)
             parts.append(own[np.arange(self.doe) % len(own)])
-        return distinct(self.space.arranged(parts, np.random.default_rng(keyed_seed(self.seed, "first archive"))))
+        rows = distinct(self.space.arranged(parts, np.random.default_rng(keyed_seed(self.seed, "first archive"))))
+        if len(rows) < self.doe:
+            rank_zero_warn(f"the first archive has {len(rows)} different rows, not method.doe={self.doe}")
+        return rows
 
     def subnet_rows(self, rows: NDArray) -> list[NDArray]:
         return self.space.subnets(rows)
@@ -116,7 +120,10 @@ class EncasJoint(SubnetEvolution):
 
     def archived_candidates(self) -> list[Candidate]:
         """Without the sub-nets that stand alone, which `finish` adds."""
-        return [c for c in self.current_candidates() if len(c.architecture["members"]) == len(self.spaces)]
+        return [c for c in self.current_candidates() if self._is_row(c)]
+
+    def _is_row(self, candidate: Candidate) -> bool:
+        return len(candidate.architecture["members"]) == len(self.spaces)
 
     # archives, for the callback
 
@@ -226,8 +233,8 @@ class EncasJoint(SubnetEvolution):
 
     def candidate_cells(self, candidate: Candidate) -> dict[str, str]:
         first, *others = self._members(candidate)
-        told = [f"{t:g} {name}" for t, name in zip(candidate.architecture["thresholds"], others, strict=True)]
-        return {"cascade": " > ".join([first, *told])}
+        told = zip(candidate.architecture["thresholds"], others, strict=True)
+        return {"cascade": first + "".join(f" [<= {threshold:g}] > {name}" for threshold, name in told)}
 
     def chosen(self) -> Candidate | None:
         """The cascade, or sub-net, of lowest validation error."""
@@ -256,8 +263,8 @@ class EncasJoint(SubnetEvolution):
             raise UserError(f"export.monte_carlo={samples} is not for cascades: give export.monte_carlo=0")
 
     def remark(self) -> str:
-        count = len(self.candidates)
-        text = f"{count:,} evaluations of cascades in {self.iteration} iterations"
+        cascades = [c for c in self.candidates if self._is_row(c)]
+        text = f"{len(cascades):,} evaluations of cascades in {self.archives_told()}"
         return f"{text}; {self.results.told()}" if self.results else text
 
 

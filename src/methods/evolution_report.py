@@ -35,7 +35,7 @@ def evolution_figures(module: "SubnetEvolution") -> list[tuple]:
     if not any("spearman" in measure for measure in measures):
         return figures
     columns = [[measure.get(name) for measure in measures] for name in _MEASURES]
-    caption = "What was predicted of sub-nets new to the surrogate against what they came to, after further training."
+    caption = "What was predicted of what is new to the surrogate against what it came to, after further training."
     figures.append(("Surrogate", caption, surrogate_figure(*columns)))
     predicted, measured = module.compared
     caption = "Of the new members of the last archive that was proposed: above the line is worse than predicted."

@@ -98,9 +98,10 @@ class NAT(SubnetEvolution):
         rows = distinct_rows(self.space, wanted, self.most, keyed_seed(self.seed, "first archive"))
         if len(rows) < wanted:
             name = "doe" if len(rows) < self.doe else "archive"
+            more = "; a larger method.max_macs allows more" if self.most < self.space.reachable()[1] else ""
             raise UserError(
                 f"method.{name}={getattr(self, 'archive_size' if name == 'archive' else name)} is not allowed; no more "
-                f"than {len(rows)} different sub-nets have been found that have at most {self.most:,} MACs"
+                f"than {len(rows)} different sub-nets have been found that have at most {self.most:,} MACs{more}"
             )
         return rows[: self.doe]
 
@@ -235,8 +236,7 @@ class NAT(SubnetEvolution):
         return [base, *front]
 
     def remark(self) -> str:
-        count = len(self.candidates)
-        text = f"{count:,} evaluations of sub-nets in {self.iteration} iterations"
+        text = f"{len(self.candidates):,} evaluations of sub-nets in {self.archives_told()}"
         return f"{text}; {self.results.told()}" if self.results else text
 
 

@@ -243,6 +243,10 @@ class SubnetEvolution(SubnetTraining):
             return f"warming up for {phase.epochs} epochs"
         return f"iteration {min(self.iteration, self.plan.iterations)}/{self.plan.iterations}{told}"
 
+    def archives_told(self) -> str:
+        """How many archives were evaluated."""
+        return f"{len(self.measures)} archives" + (" and a last look at all fronts" if self.final else "")
+
     def report_facts(self) -> dict[str, str]:
         """For the head of the page."""
         if not self.measures:

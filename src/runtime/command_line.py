@@ -156,7 +156,8 @@ def _parsed_arguments() -> argparse.Namespace:
     parser = get_args_parser()
 
     def refuse(message: str) -> None:
-        raise UserError(f"{message}; settings are given as key=value without dashes, and --help lists the options")
+        where = "; -m stands before all settings" if {"-m", "--multirun"} & set(sys.argv[2:]) else ""
+        raise UserError(f"{message}; settings are given as key=value without dashes, --help lists the options{where}")
 
     parser.error = refuse
     return parser.parse_args()

@@ -226,9 +226,9 @@ def weights_file(config: DictConfig) -> Path | None:
         path = weights_of(given / FILE_NAME if given.is_dir() else given)
         if path.parent.name == FRONT and not path.is_file():
             raise UserError(
-                f"there are no weights at {path}, nor {given.stem}.pt: the networks of a front are not trained yet, or "
-                "have weights once the search has ended (method=nat, encas); leave test_only out, or give "
-                "weights=<file>"
+                f"there are no weights at {path}, nor {given.stem}.pt: the networks of a front have "
+                "weights once the search has ended (method=nat, encas, encas_joint), or none (other methods); leave "
+                "test_only out, or give weights=<file>"
             )
     if not path.is_file():
         raise UserError(f"there are no weights at {path.resolve()}: give weights=<file>")

@@ -44,7 +44,7 @@ def test_a_file_of_a_front_has_the_weights_beside_it_and_not_those_of_the_found_
     (tmp_path / "weights.pt").touch()
     config = OmegaConf.create({"architecture": str(file), "weights": None, "test_only": True})
     with pytest.raises(
-        UserError, match=r"front/weights.pt, nor candidate_2.pt: the networks of a front are not trained yet"
+        UserError, match=r"front/weights.pt, nor candidate_2.pt: the networks of a front have weights once"
     ):
         weights_file(config)
     (file.parent / "weights.pt").touch()

@@ -2,18 +2,21 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.table import Table
 
 from src.errors import UserError
 from src.reporting.sweep_table import SweepJob, networks_of, sweep_csv, sweep_rows, sweep_table, without_result
 from src.runtime.multirun.record import HYDRA_FOLDER, RESULT, job_folders, read_record
 from src.runtime.multirun.plan import bare_key
 from src.whole_files import write_whole
+
+_WIDEST = 1000  # columns
 
 
 class SweepComparison(Callback):
@@ -35,11 +38,18 @@ def compare_jobs(folder: Path) -> None:
     rows = sweep_rows(jobs)
     write_whole(folder / RESULT, sweep_csv(rows))
     print()
-    Console().print(sweep_table(rows))
+    print_whole(sweep_table(rows))
     print()
     for line in (without_result(jobs), f"multirun folder: {folder}"):
         if line is not None:
             print(line, flush=True)
+
+
+def print_whole(table: Table, file: TextIO | None = None) -> None:
+    """Prints a table as wide as it is: lines that a narrow terminal folds, rather than figures cut in two."""
+    console = Console(file=file)
+    needed = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    Console(file=file, width=max(console.width, needed)).print(table)
 
 
 def read_jobs(folder: Path) -> list[SweepJob]:
