@@ -6,7 +6,7 @@ each all of the archive is evaluated. With several super-nets an iteration train
 
 from typing import NamedTuple
 
-from src.errors import UserError, check_choice, check_whole
+from src.errors import check_choice, check_whole
 
 LR_SCHEDULES = ("restart", "whole")
 MOST_ITERATIONS = 10_000
@@ -34,7 +34,7 @@ class EvolutionSchedule:
         iterations: T, in which an archive was proposed.
         epochs: of each super-net in an iteration; 0: the weights stay as they are.
         lr_schedule: "restart": each phase has a schedule of its own (as ENCAS trains); "whole": one schedule covers all
-            iterations of a single super-net (the NAT reproduction).
+            iterations (the NAT reproduction), of several super-nets too.
 
     Raises:
         UserError: an argument that is not allowed.
@@ -46,8 +46,6 @@ class EvolutionSchedule:
         self.iterations = check_whole("method.iterations", iterations, 1, MOST_ITERATIONS)
         self.epochs = check_whole("method.epochs", epochs, 0)
         self.lr_schedule = check_choice("method.lr_schedule", lr_schedule, LR_SCHEDULES)
-        if lr_schedule == "whole" and supernets > 1:
-            raise UserError("method.lr_schedule=whole is for one super-net: give restart")
         self.phases: list[Phase] = []
         for iteration in range(-1, iterations + 1):
             length = warmup_epochs if iteration < 0 else epochs
@@ -84,5 +82,5 @@ class EvolutionSchedule:
             return 1
         phase = self.phase(epoch)
         if self.lr_schedule == "whole" and phase.iteration >= 0:
-            return self.epochs * (self.iterations + 1)
+            return self.supernets * self.epochs * (self.iterations + 1)
         return phase.epochs

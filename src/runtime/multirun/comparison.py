@@ -12,8 +12,8 @@ from rich.table import Table
 
 from src.errors import UserError
 from src.reporting.sweep_table import SweepJob, networks_of, sweep_csv, sweep_rows, sweep_table, without_result
-from src.runtime.multirun.record import HYDRA_FOLDER, RESULT, job_folders, read_record
 from src.runtime.multirun.plan import bare_key
+from src.runtime.multirun.record import HYDRA_FOLDER, RESULT, job_folders, read_record
 from src.whole_files import write_whole
 
 _WIDEST = 1000  # columns

@@ -18,11 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
-from src.runtime.multirun.process import StopSign, run_process
-from src.runtime.multirun.record import HYDRA_FOLDER, RESULT, JobRecord, holds_results, read_record, write_record
 from src.runtime.mistakes import sentence
 from src.runtime.multirun.objective import Objective, objective
 from src.runtime.multirun.plan import RESUMED, SweepPlan, own_process_needed, quoted
+from src.runtime.multirun.process import StopSign, run_process
+from src.runtime.multirun.record import HYDRA_FOLDER, RESULT, JobRecord, holds_results, read_record, write_record
 
 _TRACES = "HYDRA_FULL_ERROR"
 

@@ -19,12 +19,12 @@ import yaml
 from omegaconf import DictConfig
 
 from src.errors import UserError
-from src.runtime.multirun.process import StopSign
-from src.runtime.multirun.record import JobRecord, forget_record, holds_results, job_folders, read_record
 from src.runtime.mistakes import one_line
 from src.runtime.multirun.comparison import compare_jobs
 from src.runtime.multirun.jobs import JobFailed, SweepJobs, check_same_job
 from src.runtime.multirun.plan import SweepPlan, quoted
+from src.runtime.multirun.process import StopSign
+from src.runtime.multirun.record import JobRecord, forget_record, holds_results, job_folders, read_record
 from src.whole_files import output_folder, write_whole
 
 COMMAND = "multirun_command.yaml"
@@ -53,7 +53,8 @@ def multirun_arguments(folder: Path, command: str) -> list[str]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         parts = {part: values[part] for part in _PARTS}
-        if set(values) != {"command", *_PARTS} or not all(isinstance(text, str) for part in parts.values() for text in part):
+        texts = [text for part in parts.values() for text in part]
+        if set(values) != {"command", *_PARTS} or not all(isinstance(text, str) for text in texts):
             raise ValueError("other parts than were written")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is damaged: this multirun cannot be started again by its folder") from error

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from src.errors import UserError
-from src.runtime.multirun.record import JobRecord
 from src.runtime.multirun.jobs import check_same_job, job_command
 from src.runtime.multirun.plan import SweepPlan
+from src.runtime.multirun.record import JobRecord
 
 PLAN = SweepPlan("/s", options=("--config-name=train",), task=("seed=1,2",), hydra=("hydra/launcher=joblib",))
 

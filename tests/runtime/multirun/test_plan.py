@@ -4,11 +4,11 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from tests.runtime.multirun.sweep_tree import write_sweep_tree
 
 from src.errors import UserError
 from src.runtime.command_line import check_command_line
 from src.runtime.multirun.plan import own_process_needed
+from tests.runtime.multirun.sweep_tree import write_sweep_tree
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 

@@ -10,12 +10,12 @@ import sys
 
 import pytest
 import yaml
-from tests.runtime.command_tree import REPOSITORY, run
-from tests.runtime.multirun.sweep_tree import end, left_of, start, wait_for, write_sweep_tree
 
 from src.errors import UserError
-from src.runtime.multirun.whole import is_multirun, multirun_arguments, write_command
 from src.runtime.multirun.plan import SweepPlan, quoted
+from src.runtime.multirun.whole import is_multirun, multirun_arguments, write_command
+from tests.runtime.command_tree import REPOSITORY, run
+from tests.runtime.multirun.sweep_tree import end, left_of, start, wait_for, write_sweep_tree
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 NAME = "it's a sweep"  # a path that has to be quoted
