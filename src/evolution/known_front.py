@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from src.evolution.budget import keys
 from src.evolution.dominance import nondominated
 from src.evolution.reference_survival import survivors
 
@@ -28,3 +29,12 @@ def with_known_front(objectives: NDArray, known: NDArray, most: int, count: int,
     others = np.setdiff1d(np.arange(len(objectives)), certain)
     rest = others[survivors(objectives[others], min(count - len(certain), len(others)), seed)]
     return np.sort(np.concatenate([certain, rest]))
+
+
+def beside_measured(
+    rows: NDArray, predicted: NDArray, known_rows: NDArray, measured: NDArray
+) -> tuple[NDArray, NDArray]:
+    """Objectives (n, 2) of rows (n, d), measured ones where they are known, else predicted; and which are known."""
+    own, names = dict(zip(keys(known_rows), measured, strict=True)), keys(rows)
+    objectives = [own.get(key, value) for key, value in zip(names, predicted, strict=True)]
+    return np.array(objectives).reshape(predicted.shape), np.array([key in own for key in names], dtype=bool)

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import check_choice, check_flag, check_range, check_whole
-from src.evolution.budget import keys
 from src.evolution.joint_proposals import propose_joint
 from src.evolution.joint_surrogate import JointSurrogate
-from src.evolution.known_front import with_known_front
+from src.evolution.known_front import beside_measured, with_known_front
 from src.evolution.mo_gomea import mo_gomea
 from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
@@ -106,10 +105,7 @@ class JointProposals:
         candidates = distinct(candidates)
         predicted = surrogate.predict(candidates, space.macs_of(candidates))
         if self.known_errors == "measured":
-            own = dict(zip(keys(rows), values, strict=True))
-            names = keys(candidates)
-            predicted = np.array([own.get(key, value) for key, value in zip(names, predicted, strict=True)])
-            known = np.array([key in own for key in names])
+            predicted, known = beside_measured(candidates, predicted, rows, values)
             chosen = with_known_front(predicted, known, round(self.survivors * count), count, seed)
         else:
             chosen = survivors(predicted, min(count, len(candidates)), seed)

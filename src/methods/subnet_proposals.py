@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import UserError, check_choice, check_flag, check_range, check_whole
-from src.evolution.budget import UniqueEvaluations, keys
-from src.evolution.known_front import with_known_front
+from src.evolution.budget import UniqueEvaluations
+from src.evolution.known_front import beside_measured, with_known_front
 from src.evolution.new_rows import distinct, new_rows
 from src.evolution.nsga2_rows import nsga2
 from src.evolution.nsga3_rows import nsga3, survivors
@@ -129,10 +129,8 @@ class Proposals:
         candidates = candidates[space.macs_of(candidates) <= most]
         values = objectives(candidates)
         if self.known_errors == "measured":
-            measured, names = dict(zip(keys(rows), errors.tolist(), strict=True)), keys(candidates)
-            own = zip(names, values[:, 0].tolist(), strict=True)
-            values[:, 0] = [measured.get(key, predicted) for key, predicted in own]
-            known = np.array([key in measured for key in names])
+            measured = np.stack([errors, space.macs_of(rows)], axis=1)
+            values, known = beside_measured(candidates, values, rows, measured)
             chosen = with_known_front(values, known, round(self.survivors * count), count, seed)
         else:
             chosen = survivors(values, min(count, len(candidates)), seed)
